@@ -1,0 +1,88 @@
+"""Apache Airflow provider for Flowroute.
+
+Airflow imports this module to learn what the provider offers, in every process and before any DAG:
+it must import neither Airflow nor requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def _field(label: str, kind: str, description: str) -> dict[str, Any]:
+    # No defaults: Airflow 3.3 would write them into the connection's extra when the form is saved.
+    return {"label": label, "schema": {"type": [kind, "null"]}, "description": description}
+
+
+#: The extras of a connection, as its form shows them. The hook reads the same names.
+CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
+    "connect_timeout": _field(
+        "Connect timeout (s)", "integer", "Seconds to wait for a connection. Default 10."
+    ),
+    "read_timeout": _field("Read timeout (s)", "integer", "Seconds to wait for the next bytes. Default 60."),
+    "retries": _field(
+        "Retries", "integer", "How often a request is repeated after a passing error. Default 5."
+    ),
+    "proxies": _field(
+        "Proxies", "string", 'A proxy\'s URL, or JSON such as {"https": "http://proxy:3128"}. Default: none.'
+    ),
+    "verify": _field(
+        "Verify TLS",
+        "string",
+        "true, false, or the path of a CA bundle to check certificates with. Default true.",
+    ),
+    "download_hosts": _field(
+        "Download hosts",
+        "string",
+        "Hosts besides Amazon S3 from which an export's file may be fetched, separated by commas.",
+    ),
+}
+
+#: How the form shows the standard fields. Access Key and Secret Key are Flowroute's own terms.
+CONNECTION_FORM: dict[str, Any] = {
+    "hidden-fields": ["schema", "port"],
+    "relabeling": {"login": "Access Key", "password": "Secret Key", "host": "API URL"},
+    "placeholders": {"host": "https://api.flowroute.com (leave empty for this)"},
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """What Airflow shows and wires up, by its ``provider_info`` schema."""
+    package, integration = "airflow_provider_flowroute", "Flowroute"
+    return {
+        "package-name": "airflow-provider-flowroute",
+        "name": integration,
+        "description": "Land Flowroute's call detail records (CDRs), daily and provably whole.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": integration,
+                "external-doc-url": "https://developer.flowroute.com/api/cdrexports/v2.0/",
+                "tags": ["service"],
+            }
+        ],
+        "connection-types": [
+            {
+                "connection-type": "flowroute",
+                "hook-class-name": f"{package}.hooks.flowroute.FlowrouteHook",
+                "hook-name": integration,
+                "ui-field-behaviour": CONNECTION_FORM,
+                "conn-fields": CONNECTION_FIELDS,
+            }
+        ],
+        "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.flowroute"]}],
+        "operators": [
+            {"integration-name": integration, "python-modules": [f"{package}.operators.cdr_export"]}
+        ],
+        "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.cdr_export"]}],
+        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.cdr_export"]}],
+        "transfers": [
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Object storage",
+                "python-module": f"{package}.transfers.cdr_export_to_object_storage",
+            }
+        ],
+    }

@@ -1,0 +1,266 @@
+"""The ``filter_parameters`` of an export: known names, their types, and when two requests are the same.
+
+Names and types are those of Flowroute's "Query CDRs" page. A template turns what it renders into text, and
+native rendering turns text that looks like a number into one; both are taken back here, once, so that
+nothing else needs to know.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_flowroute.cdr.window import (
+    WINDOW_END,
+    WINDOW_START,
+    Window,
+    format_instant,
+    parse_instant,
+)
+from airflow_provider_flowroute.exceptions import FlowrouteValueError
+
+log = logging.getLogger(__name__)
+
+DIRECTIONS = ("inbound", "outbound")
+
+
+def _wrong(name: str, value: object, expected: str) -> FlowrouteValueError:
+    return FlowrouteValueError(
+        f"filter_parameters[{name!r}] is {value!r} ({type(value).__name__}): expected {expected}."
+    )
+
+
+def _literal(text: str) -> Any:
+    """What a template made text of: a Python literal, or JSON."""
+    for parse in (ast.literal_eval, json.loads):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def _strings(name: str, value: object) -> list[str]:
+    expected = "a list of text, such as ['Office 221']"
+    items = _literal(value) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple | set | frozenset) or not items:
+        raise _wrong(name, value, f"{expected}, with at least one entry; leave the name out to select all")
+    texts = []
+    for item in items:
+        # Native rendering turns '+12065551212' into an int. Flowroute takes numbers with or without '+'.
+        text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+        if not isinstance(text, str) or text in ("", "None"):
+            raise _wrong(name, value, f"{expected}; the entry {item!r} is not")
+        texts.append(text)
+    return texts
+
+
+def _string(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, value, "text")
+    return value
+
+
+def _decimal(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _number(name: str, value: object, unit: str) -> int | float:
+    number = _decimal(value)
+    if number is None or number < 0:
+        raise _wrong(name, value, f"a number of {unit}, 0 or more")
+    return int(number) if number == number.to_integral_value() else float(number)
+
+
+def _seconds(name: str, value: object) -> int | float:
+    return _number(name, value, "seconds")
+
+
+def _dollars(name: str, value: object) -> float:
+    return float(_number(name, value, "US dollars"))
+
+
+def _boolean(name: str, value: object) -> bool:
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if not isinstance(value, bool):
+        raise _wrong(name, value, "true or false")
+    return value
+
+
+def _direction(name: str, value: object) -> str:
+    if not isinstance(value, str) or value.strip().lower() not in DIRECTIONS:
+        raise _wrong(name, value, "'inbound' or 'outbound'")
+    return value.strip().lower()
+
+
+#: Every documented filter but the window, with what reads its value. ``custom_x_tag`` is the older
+#: document's name for ``custom_x_tags``.
+FILTERS: Mapping[str, Callable[[str, object], Any]] = {
+    "number_aliases": _strings,
+    "number_aliases_contains": _strings,
+    "destination_numbers": _strings,
+    "callerid_numbers": _strings,
+    "custom_x_tags": _strings,
+    "custom_x_tag": _strings,
+    "caller_ip": _string,
+    "duration_greater_than": _seconds,
+    "duration_less_than": _seconds,
+    "cost_greater_than": _dollars,
+    "cost_less_than": _dollars,
+    "destination_countries_included": _strings,
+    "destination_countries_excluded": _strings,
+    "tollfree_only": _boolean,
+    "direction": _direction,
+    "exclude_cancelled": _boolean,
+    "destination_prefix": _strings,
+    "callerid_prefix": _strings,
+}
+
+
+def _unknown(name: str, value: object) -> Any:
+    nearest = difflib.get_close_matches(name, [*FILTERS, WINDOW_START, WINDOW_END], n=1)
+    log.warning(
+        "filter_parameters has %r, which Flowroute's documents do not name%s. It is sent as it stands.",
+        name,
+        f"; did you mean {nearest[0]!r}?" if nearest else "",
+    )
+    if isinstance(value, date):
+        return format_instant(parse_instant(value, f"filter_parameters[{name!r}]"))
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise _wrong(name, value, "something JSON can hold") from None
+    return value
+
+
+def _as_mapping(parameters: object) -> Mapping[str, object]:
+    if parameters is None or parameters == "None":
+        return {}
+    value = _literal(parameters) if isinstance(parameters, str) else parameters
+    if not isinstance(value, Mapping):
+        raise FlowrouteValueError(
+            f"filter_parameters is {parameters!r} ({type(parameters).__name__}): expected a dict of names and values."
+        )
+    for name in value:
+        if not isinstance(name, str):
+            raise FlowrouteValueError(f"filter_parameters has the name {name!r}: names are text.")
+    return value
+
+
+def read_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window | None]:
+    """Check what the user wrote, and give each value its type back.
+
+    A value of None (also the text ``'None'`` that a template makes of it) leaves the filter out.
+
+    :param parameters: a mapping, None, or the text a template made of a mapping.
+    :return: the filters without the window, and the window where it stands among them.
+    :raises FlowrouteValueError: naming the filter and its value.
+    """
+    given = {name: value for name, value in _as_mapping(parameters).items() if value not in (None, "None")}
+    ends = [name for name in (WINDOW_START, WINDOW_END) if name in given]
+    if len(ends) == 1:
+        raise FlowrouteValueError(
+            f"filter_parameters has {ends[0]} ({given[ends[0]]!r}) alone: a window needs both "
+            f"{WINDOW_START} and {WINDOW_END}."
+        )
+    window = Window(given.pop(WINDOW_START), given.pop(WINDOW_END)) if ends else None  # type: ignore[arg-type]
+    filters = {
+        name: FILTERS[name](name, value) if name in FILTERS else _unknown(name, value)
+        for name, value in given.items()
+    }
+    for quantity in ("duration", "cost"):
+        low, high = filters.get(f"{quantity}_greater_than"), filters.get(f"{quantity}_less_than")
+        if low is not None and high is not None and low >= high:
+            raise FlowrouteValueError(
+                f"filter_parameters selects nothing: {quantity}_greater_than is {low} and "
+                f"{quantity}_less_than is {high}. The first must be below the second."
+            )
+    return filters, window
+
+
+def request_parameters(window: Window, filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``filter_parameters`` of a request's body.
+
+    :param window: which calls, by when they began.
+    :param filters: from :func:`read_filter_parameters`.
+    """
+    return {
+        WINDOW_START: format_instant(window.start),
+        WINDOW_END: format_instant(window.end),
+        **filters,
+    }
+
+
+def read_callback_url(value: object) -> str | None:
+    """Check where Flowroute is to POST its notes.
+
+    :param value: a URL, or None (also the text a template makes of it).
+    :raises FlowrouteValueError: naming the value.
+    """
+    if value in (None, "None"):
+        return None
+    url = urlsplit(value) if isinstance(value, str) else None
+    if url is None or url.scheme not in ("http", "https") or not url.netloc:
+        raise FlowrouteValueError(
+            f"callback_url is {value!r}: expected an http or https URL that Flowroute can reach."
+        )
+    return str(value)
+
+
+def _canonical(name: str, value: object) -> object:
+    """A value freed of the form in which it was written or echoed; None for what is the default."""
+    if name in (WINDOW_START, WINDOW_END):
+        return parse_instant(value, name)
+    reader = FILTERS.get(name)
+    if reader is _strings:
+        return frozenset(_strings(name, value))
+    if reader in (_seconds, _dollars):
+        number = _decimal(value)
+        # Through float, as JSON carries it: 0.1 sent may come back as 0.10 or 0.1000000000000000055.
+        return None if number is None else math.frexp(float(number))
+    if reader is _boolean:
+        return _boolean(name, value) or None
+    if reader is not None:
+        return reader(name, value)
+    literal = _literal(value) if isinstance(value, str) else value
+    return json.dumps(value if literal is None else literal, sort_keys=True, default=str)
+
+
+def _canonical_request(parameters: Mapping[str, Any]) -> dict[str, object]:
+    canonical = {}
+    for name, value in parameters.items():
+        if value in (None, "None", [], "[]"):
+            continue
+        try:
+            canonical[name] = _canonical(name, value)
+        except FlowrouteValueError:
+            # Not in any form we send, so not ours; its text still tells two of them apart.
+            canonical[name] = repr(value)
+    return {name: value for name, value in canonical.items() if value is not None}
+
+
+def same_request(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two ``filter_parameters``, windows included, ask for the same calls.
+
+    Flowroute echoes a request in other forms than it was sent: times in ISO 8601 with any offset, lists as
+    text, in another order. Compared are instants, sets, numbers and truth values, not strings.
+
+    :param a: as sent, or as echoed by any endpoint.
+    :param b: likewise.
+    """
+    return _canonical_request(a) == _canonical_request(b)
