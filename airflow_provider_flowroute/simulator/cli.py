@@ -1,0 +1,125 @@
+"""What the command line offers."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from airflow_provider_flowroute.simulator.recording import RecordedRequest
+from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
+
+
+@click.command(context_settings={"show_default": True, "max_content_width": 100})
+@click.option(
+    "--port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    help="The API's port; 0 for any free one.",
+)
+@click.option(
+    "--download-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The storage's port, likewise.",
+)
+@click.option(
+    "--seed",
+    metavar="NUMBER",
+    type=int,
+    default=1,
+    help="Which call history; the same seed gives the same files.",
+)
+@click.option(
+    "--calls-per-day",
+    metavar="NUMBER",
+    type=click.FloatRange(0),
+    default=200,
+    help="Calls in a UTC day, on average.",
+)
+@click.option(
+    "--processing-seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=5,
+    help="How long an export takes; inf: until POST /_simulator/exports/ID/complete.",
+)
+@click.option(
+    "--link-seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=259200,
+    help="How long a download link works.",
+)
+@click.option(
+    "--state",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep the exports in this file. Fix both ports too, so that old links still lead here.",
+)
+@click.option("--access-key", default="demo-access-key", help="The access key that is let in.")
+@click.option("--secret-key", default="demo-secret-key", help="Its secret key.")
+@click.option("--quiet", is_flag=True, help="No line per request.")
+def main(
+    port: int,
+    download_port: int,
+    seed: int,
+    calls_per_day: float,
+    processing_seconds: float,
+    link_seconds: float,
+    state: Path | None,
+    access_key: str,
+    secret_key: str,
+    quiet: bool,
+) -> None:
+    """Run a Flowroute account on localhost, to try DAGs against.
+
+    It answers only on 127.0.0.1, holds made-up calls, and forgets its exports when it stops, unless
+    --state names a file. Stop it with Ctrl+C. To make it misbehave, POST to /_simulator/faults.
+    """
+    console = Console(highlight=False)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        simulator = FlowrouteSimulator(
+            seed=seed,
+            calls_per_day=calls_per_day,
+            processing_seconds=processing_seconds,
+            port=port,
+            download_port=download_port,
+            access_key=access_key,
+            secret_key=secret_key,
+            link_seconds=link_seconds,
+            state=state,
+            on_request=None if quiet else lambda record: console.print(_line(record), soft_wrap=True),
+        )
+        with simulator as flowroute:
+            _greet(console, flowroute)
+            stopped.wait()
+    except (OSError, ValueError) as trouble:
+        raise click.ClickException(str(trouble)) from trouble
+    console.print("Stopped.")
+
+
+def _greet(console: Console, flowroute: FlowrouteSimulator) -> None:
+    console.print(Text.assemble("Flowroute simulator: ", (flowroute.url, "bold green")), soft_wrap=True)
+    console.print(
+        f"Downloads come from {flowroute.download_origin}. Let Airflow use it with:", soft_wrap=True
+    )
+    export = f"export AIRFLOW_CONN_FLOWROUTE_DEFAULT={shlex.quote(flowroute.connection_json)}"
+    console.print(Text(export, "bold"), soft_wrap=True)
+
+
+def _line(record: RecordedRequest) -> Text:
+    status = "dropped" if record.status is None else str(record.status)
+    colour = "green" if record.status and record.status < 400 else "red"
+    return Text.assemble(
+        (f"{status:>7} ", colour), (f"{record.on:<8} ", "cyan"), f"{record.method} {record.path}"
+    )

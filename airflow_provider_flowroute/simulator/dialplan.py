@@ -1,0 +1,125 @@
+"""The account's own numbers, whom it talks to, and what a minute costs: the material calls are made of.
+
+Every number lies in a range set aside for fiction or is unassigned, so that no file of the simulator
+ever shows a real person's number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True)
+class OwnNumber:
+    """A number of the account.
+
+    :param number: digits, without ``+``.
+    :param alias: what the account calls it; can be empty.
+    """
+
+    number: str
+    alias: str
+
+    @property
+    def tollfree(self) -> bool:
+        """Whether callers reach it free of charge."""
+        return is_tollfree(self.number)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a call goes to, or comes from.
+
+    :param iso: the country's ISO 3166 two-letter code.
+    :param country: the country's name, in capitals as Flowroute writes it.
+    :param destination_name: what the file calls it.
+    :param template: the number; ``#`` stands for a digit, ``*`` for an area code of North America.
+    :param rates: what a minute can cost, in USD.
+    :param increments: first and subsequent billing increment, in seconds.
+    :param connect_fee: what being connected costs, in USD.
+    :param weight: how often it is called.
+    """
+
+    iso: str
+    country: str
+    destination_name: str
+    template: str
+    rates: tuple[Decimal, ...]
+    increments: tuple[int, int] = (6, 6)
+    connect_fee: Decimal = Decimal("0.0000")
+    weight: int = 1
+
+    @property
+    def domestic(self) -> bool:
+        """Whether the call stays in the United States and is paid for: then the CCRF is due."""
+        return self.iso == "US"
+
+
+TOLLFREE_CODES = ("800", "833", "844", "855", "866", "877", "888")
+AREA_CODES = ("206", "212", "253", "303", "312", "404", "415", "503", "512", "617", "702", "813", "972")
+UNITED_STATES = "UNITED STATES"
+TOLLFREE_NAME = "UNITED STATES - TOLL FREE"
+
+OWN_NUMBERS = (
+    OwnNumber("12063389999", "Office Line 2"),
+    OwnNumber("12069928999", "Office Line 1"),
+    OwnNumber("12065550121", "Office 221"),
+    OwnNumber("12065550188", "Office 888"),
+    OwnNumber("12065550140", "Sales, West"),
+    OwnNumber("12065550141", 'Support "24/7", all hands'),
+    OwnNumber("12065550150", "Büro München"),
+    OwnNumber("12065550151", "東京オフィス"),
+    OwnNumber("12065550160", ""),
+    OwnNumber("18005550199", "Hotline"),
+    OwnNumber("18885550142", "Orders, toll-free"),
+)
+
+CUSTOMER_IPS = ("53.186.152.52", "53.186.151.52", "203.0.113.17", "198.51.100.40")
+X_TAGS = ("tenant-17", "tenant-42", "campaign:spring", "café")
+
+INBOUND_RATE = Decimal("0.001500")
+INBOUND_TOLLFREE_RATE = Decimal("0.013600")
+CNAM_LOOKUP_FEE = Decimal("0.00390000")
+CCRF_SHARE = Decimal("0.13045")
+USF_SHARE = Decimal("0.0582")
+
+
+def _rates(*texts: str) -> tuple[Decimal, ...]:
+    return tuple(Decimal(text) for text in texts)
+
+
+DESTINATIONS = (
+    Place(
+        "US", UNITED_STATES, UNITED_STATES, "1*55501##", _rates("0.009800", "0.007400", "0.011200"), weight=70
+    ),
+    Place("US", UNITED_STATES, TOLLFREE_NAME, "18005550###", _rates("0.000000"), weight=8),
+    Place("CA", "CANADA", "CANADA", "141655501##", _rates("0.006600", "0.008100"), weight=8),
+    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM", "442079460###", _rates("0.007300"), weight=4),
+    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM - MOBILE", "447700900###", _rates("0.032000"), weight=2),
+    Place("DE", "GERMANY", "GERMANY", "493023125###", _rates("0.011500"), weight=3),
+    Place("FR", "FRANCE", "FRANCE", "3319900####", _rates("0.008900"), weight=2),
+    Place("MX", "MEXICO", "MEXICO", "525500####", _rates("0.012100"), (60, 60), weight=3),
+    Place("AU", "AUSTRALIA", "AUSTRALIA", "61255501###", _rates("0.021000"), (60, 60), weight=1),
+    Place("CU", "CUBA", "CUBA", "537000####", _rates("0.910000"), (60, 60), Decimal("0.0100"), weight=1),
+)
+CALLERS = tuple(place for place in DESTINATIONS if place.destination_name != TOLLFREE_NAME)
+
+#: How a call that nobody answered can end: SIP code, reason, how often.
+FAILURES = (
+    ("486", "Busy Here", 40),
+    ("480", "Temporarily Unavailable", 25),
+    ("404", "Not Found", 15),
+    ("503", "Service Unavailable", 10),
+    ("408", "Request Timeout", 5),
+    ("603", "Decline", 5),
+)
+
+
+def is_tollfree(number: str) -> bool:
+    """Tell whether a number is a toll-free one.
+
+    :param number: digits, with or without ``+``.
+    """
+    digits = number.removeprefix("+")
+    return len(digits) == 11 and digits.startswith("1") and digits[1:4] in TOLLFREE_CODES

@@ -1,0 +1,133 @@
+"""The shapes in which the service shows an export: each place has its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
+
+from airflow_provider_flowroute.simulator.exports import SimulatedExport
+from airflow_provider_flowroute.simulator.result_file import SUMS
+from airflow_provider_flowroute.simulator.validation import Page
+
+PATH = "/v2/cdrs/exports"
+
+_WINDOW = ("start_call_start_time", "start_call_end_time")
+_ODD_ZONE = timezone(timedelta(hours=3))
+_SIX_PLACES = Decimal("0.000001")
+
+
+def errors(status: int, title: str, detail: str) -> dict[str, Any]:
+    """Give the body of an error.
+
+    :param status: the HTTP status.
+    :param title: its name.
+    :param detail: what is wrong.
+    """
+    return {"errors": [{"id": str(uuid.uuid4()), "status": status, "title": title, "detail": detail}]}
+
+
+def created(export: SimulatedExport, base: str) -> dict[str, Any]:
+    """Give the reply to a create: the filters lie in the attributes, and the window only there.
+
+    :param export: the new export.
+    :param base: the API's own address.
+    """
+    others = {name: value for name, value in export.filter_parameters.items() if name not in _WINDOW}
+    attributes = {
+        **export.filter_parameters,
+        "callback_url": export.callback_url,
+        "status": "processing",
+        "download_url": None,
+        "requested_at": _iso(export.requested_at),
+        "created_at": _iso(export.requested_at, _ODD_ZONE),
+        "expires_at": None,
+        "total_cost": None,
+        "usf_fees": None,
+        "ccrf": None,
+        "billed_minutes": None,
+        "filter_parameters": others,
+    }
+    return {"data": _resource(export, export.id, base, attributes)}
+
+
+def shown(export: SimulatedExport, base: str, download_url: str | None) -> dict[str, Any]:
+    """Give the reply to a look at one export: flat, lists of filters written as text.
+
+    :param export: the export.
+    :param base: the API's own address.
+    :param download_url: the link to its file.
+    """
+    filters = {
+        name: str(value) if isinstance(value, list) else value
+        for name, value in export.filter_parameters.items()
+    }
+    return {"data": _resource(export, export.id, base, _attributes(export, download_url, filters))}
+
+
+def listed(
+    exports: Sequence[tuple[SimulatedExport, str | None]], base: str, page: Page, more: bool
+) -> dict[str, Any]:
+    """Give a page of the list: nested twice, ids as numbers, the window in another form than it was sent.
+
+    :param exports: the page's exports, each with the link to its file.
+    :param base: the API's own address.
+    :param page: what was asked for.
+    :param more: whether there are further exports.
+    """
+    items = []
+    for export, download_url in exports:
+        window = {name: _iso(day) for name, day in zip(_WINDOW, (export.start, export.end), strict=True)}
+        attributes = _attributes(export, download_url, export.filter_parameters | window)
+        items.append({"data": _resource(export, int(export.id), base, attributes)})
+    links = {"self": _internal_link(page.offset, page.limit)}
+    if more:
+        links["next"] = _internal_link(page.offset + page.limit, page.limit)
+    return {"data": items, "links": links}
+
+
+def _resource(
+    export: SimulatedExport, shown_id: str | int, base: str, attributes: dict[str, Any]
+) -> dict[str, Any]:
+    links = {"self": f"{base}{PATH}/{export.id}"}
+    return {"type": "cdrexport", "id": shown_id, "links": links, "attributes": attributes}
+
+
+def _attributes(export: SimulatedExport, download_url: str | None, filters: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "callback_url": export.callback_url,
+        "status": export.status,
+        "download_url": download_url,
+        "requested_at": _iso(export.requested_at),
+        "created_at": _iso(export.requested_at),
+        "expires_at": _iso(export.expires_at) if export.expires_at else None,
+        **_sums(export),
+        "filter_parameters": filters,
+    }
+
+
+def _sums(export: SimulatedExport) -> dict[str, Any]:
+    totals = export.totals
+    if totals is None:
+        return dict.fromkeys((*SUMS, "num_calls", "billed_minutes"))
+    amounts = dict(totals.money)
+    amounts["total_cost"] += export.outcome.total_cost_off
+    return {name: _money(amount) for name, amount in amounts.items()} | {
+        "num_calls": totals.num_calls + export.outcome.num_calls_off,
+        "billed_minutes": round(totals.billed_seconds / 60, 2),
+    }
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount.quantize(_SIX_PLACES, ROUND_HALF_EVEN):f}" if amount else "0.0"
+
+
+def _iso(instant: datetime, zone: timezone = UTC) -> str:
+    return instant.astimezone(zone).isoformat(timespec="seconds")
+
+
+def _internal_link(offset: int, limit: int) -> str:
+    # The real one names an address only Flowroute can reach, and garbles the query: nobody can follow it.
+    return f"http://cdr-api/cdrs/exports?offset={offset}&limit;={limit}"

@@ -1,0 +1,98 @@
+"""The command line: what it prints can be copied, and it stops when told."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from airflow_provider_flowroute.simulator.cli import main
+
+COMMAND = [sys.executable, "-u", "-m", "airflow_provider_flowroute.simulator"]
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """Run the command until it has printed the connection; give that too."""
+    with subprocess.Popen(
+        [*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            lines = [process.stdout.readline() for _ in range(3)]
+            setting = shlex.split(lines[2])[1]
+            connection = json.loads(setting.removeprefix("AIRFLOW_CONN_FLOWROUTE_DEFAULT="))
+            assert lines[0] == f"Flowroute simulator: {connection['host']}\n"
+            yield process, connection
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_prints_the_connection_and_each_request_and_stops_cleanly(number: signal.Signals) -> None:
+    with running("--access-key", "mine", "--secret-key", "it's") as (process, connection):
+        assert (connection["login"], connection["password"]) == ("mine", "it's")
+        reply = requests.get(connection["host"] + "/v2/cdrs/exports", auth=("mine", "it's"), timeout=10)
+        assert reply.status_code == 200
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert out == "    200 list     GET /v2/cdrs/exports\nStopped.\n"
+    assert (process.returncode, err) == (0, "")
+
+
+def test_quiet_prints_no_requests_and_the_state_outlives_the_process(tmp_path: Path) -> None:
+    state = str(tmp_path / "state.json")
+    window = {"start_call_start_time": "2026-03-02 00:00:00", "start_call_end_time": "2026-03-03 00:00:00"}
+    body = {"data": {"type": "cdrexport", "attributes": {"filter_parameters": window}}}
+    with running("--quiet", "--state", state) as (process, connection):
+        auth = (connection["login"], connection["password"])
+        url = connection["host"] + "/v2/cdrs/exports"
+        headers = {"Content-Type": "application/vnd.api+json"}
+        created = requests.post(url, data=json.dumps(body), headers=headers, auth=auth, timeout=10)
+        assert created.status_code == 201
+        process.kill()
+        assert process.communicate(timeout=10) == ("", "")
+    with running("--quiet", "--state", state) as (process, connection):
+        listed = requests.get(connection["host"] + "/v2/cdrs/exports", auth=auth, timeout=10).json()
+        assert [str(item["data"]["id"]) for item in listed["data"]] == [created.json()["data"]["id"]]
+
+
+def test_a_port_that_is_taken_is_an_error_not_a_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = CliRunner().invoke(main, ["--port", str(port)])
+    assert done.exit_code == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_help_names_every_option_and_its_default() -> None:
+    text = CliRunner().invoke(main, ["--help"]).output
+    names = ["port", "download-port", "seed", "calls-per-day", "processing-seconds", "link-seconds", "state"]
+    for name in [*names, "access-key", "secret-key", "quiet"]:
+        assert f"--{name}" in text
+    assert re.search(r"default:\s+8080", text)
+
+
+def test_a_missing_library_is_an_error_that_says_what_to_install() -> None:
+    program = (
+        "import runpy, sys; sys.modules['rich'] = None; sys.modules['rich.console'] = None; "
+        "runpy.run_module('airflow_provider_flowroute.simulator', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'airflow-provider-flowroute[simulator]'" in done.stderr
+    assert "Traceback" not in done.stderr

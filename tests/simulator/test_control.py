@@ -1,0 +1,117 @@
+"""The control endpoints: the same powers as in Python, for those outside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.simulator.user import DAY, User
+
+
+def test_health_tells_both_addresses(user: User) -> None:
+    flowroute = user.flowroute
+    assert user.control("GET", "/health").json() == {
+        "status": "ok",
+        "url": flowroute.url,
+        "downloads": flowroute.download_origin,
+    }
+
+
+def test_the_exports_can_be_looked_at_with_how_often_each_was_read_and_downloaded(user: User) -> None:
+    export_id = user.create(direction="inbound")
+    user.get(user.link(export_id))
+    user.status(export_id)
+    [shown] = user.control("GET", "/exports").json()
+    [export] = user.flowroute.exports
+    assert shown == {
+        "id": export_id,
+        "status": "completed",
+        "start": "2026-03-02T00:00:00+00:00",
+        "end": "2026-03-03T00:00:00+00:00",
+        "filter_parameters": {
+            "start_call_start_time": DAY[0],
+            "start_call_end_time": DAY[1],
+            "direction": "inbound",
+        },
+        "callback_url": None,
+        "requested_at": export.requested_at.isoformat(),
+        "num_calls": export.num_calls,
+        "total_cost": str(export.total_cost),
+        "reads": 2,
+        "downloads": 1,
+    }
+
+
+def test_the_requests_can_be_looked_at_without_the_keys_in_them(user: User) -> None:
+    user.get(user.link(user.create()))
+    user.session.get(user.exports_url, params={"limit": 5}, timeout=10)
+    user.get(f"{user.flowroute.url}/nowhere")
+    shown = user.control("GET", "/requests").json()
+    seen = [
+        (request["on"], request["method"], request["status"], request["has_authorization"])
+        for request in shown
+    ]
+    assert seen == [
+        ("create", "POST", 201, True),
+        ("status", "GET", 200, True),
+        ("download", "GET", 200, False),
+        ("list", "GET", 200, True),
+        ("other", "GET", 404, False),
+    ]
+    assert (shown[3]["path"], shown[3]["query"]) == ("/v2/cdrs/exports", {"limit": "5"})
+    assert shown[0]["headers"]["authorization"] == "***"
+    assert shown == [request.as_json() for request in user.flowroute.requests]
+
+
+def test_faults_can_be_asked_for_seen_and_cleared(user: User) -> None:
+    asked = {"fault": "rate_limit", "times": 2, "on": "list", "retry_after": 1}
+    assert user.control("POST", "/faults", asked).status_code == 201
+    assert user.control("GET", "/faults").json() == [asked | {"on": ["list"]}]
+    assert user.session.get(user.exports_url, timeout=10).status_code == 429
+    assert user.control("GET", "/faults").json()[0]["times"] == 1
+    assert user.control("DELETE", "/faults").json() == []
+    assert user.session.get(user.exports_url, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"fault": "gremlin"}, "Known faults:"),
+        ({"fault": ["lost_reply"]}, "Known faults:"),
+        ({"fault": "rate_limit", "name": 1}, "no option 'name'"),
+        ({"fault": "rate_limit", "on": 5}, "cannot be on 5"),
+        ({}, "Name the fault"),
+        ([], "Send a JSON object"),
+        (None, "Send a JSON object"),
+    ],
+)
+def test_a_fault_it_does_not_know_is_refused_with_those_it_knows(user: User, asked: Any, says: str) -> None:
+    reply = user.control("POST", "/faults", asked)
+    assert reply.status_code == 400
+    assert says in reply.json()["error"]
+
+
+def test_an_export_can_be_ended_by_hand() -> None:
+    with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute, User(flowroute) as user:
+        done, failed = user.create(), user.create()
+        assert user.control("POST", f"/exports/{done}/complete").status_code == 200
+        assert user.control("POST", f"/exports/{failed}/fail").status_code == 200
+        assert [user.status(each)["status"] for each in (done, failed)] == ["completed", "failed"]
+        again = user.control("POST", f"/exports/{done}/fail")
+        assert again.status_code == 400
+        assert f"Export {done} is completed already" in again.json()["error"]
+        unknown = user.control("POST", "/exports/1/fail")
+        assert unknown.status_code == 404
+        assert unknown.json()["error"] == f"The account has no export '1'; it has: {done}, {failed}."
+
+
+def test_a_reset_forgets_everything_and_no_id_comes_twice(user: User) -> None:
+    old = user.create()
+    user.flowroute.add_fault("forbidden", times=None)
+    assert user.control("POST", "/reset").json() == {"status": "ok"}
+    flowroute = user.flowroute
+    assert (flowroute.exports, flowroute.requests, flowroute.callbacks, flowroute.faults) == ([], [], [], [])
+    assert user.create() != old
+    assert user.session.get(f"{user.exports_url}/{old}", timeout=10).status_code == 404
