@@ -1,0 +1,189 @@
+"""Has Flowroute build an export."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_flowroute.cdr.filters import (
+    read_callback_url,
+    read_filter_parameters,
+    request_parameters,
+)
+from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFailedError,
+    CdrExportTimeoutError,
+    FlowrouteValueError,
+)
+from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook, no_retry_for_permanent_errors
+from airflow_provider_flowroute.triggers.cdr_export import (
+    DEFERRAL_GRACE,
+    CdrExportTrigger,
+    completed_export_id,
+)
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_flowroute.client import FlowrouteClient
+
+_NO_INTERVAL = (
+    "This run has no data interval to take the window from ({interval}). Give the DAG "
+    'schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), whose runs each cover a day (in Airflow 3 '
+    'schedule="@daily" covers no time at all), or give the operator start_call_start_time and start_call_end_time.'
+)
+
+
+class CreateCdrExportOperator(BaseOperator):
+    """Has Flowroute build an export of the calls that began in a window. Returns the export's id.
+
+    The window is the run's data interval, unless it is given: as ``start_call_start_time`` and
+    ``start_call_end_time``, or under these names in ``filter_parameters``. It holds the calls that began at or
+    after its start and before its end, UTC, may not end in the future, and may be 92 days long at most.
+
+    :param start_call_start_time: start of the window: a datetime or ISO 8601 text; naive means UTC. (templated)
+    :param start_call_end_time: end of the window, likewise. (templated)
+    :param filter_parameters: Flowroute's filters by their own names; None as a value leaves a filter out. A name
+        Flowroute's documents do not have is sent all the same, with a warning. (templated)
+    :param callback_url: where Flowroute POSTs a note when the export changes. (templated)
+    :param flowroute_conn_id: the id of the Airflow connection.
+    :param wait_for_completion: return only once the export is completed.
+    :param deferrable: wait in the triggerer instead of on a worker. Default: the configuration's
+        ``[operators] default_deferrable``.
+    :param poke_interval: time between looks at the export while waiting: seconds or a timedelta.
+    :param timeout: how long to wait at most: seconds or a timedelta. Most exports take under five minutes.
+    :raises AirflowFailException: for a window, a filter or keys that no retry can mend.
+    """
+
+    template_fields: Sequence[str] = (
+        WINDOW_START,
+        WINDOW_END,
+        "filter_parameters",
+        "callback_url",
+    )
+    template_fields_renderers = {"filter_parameters": "json"}  # noqa: RUF012 - as BaseOperator declares it
+    ui_color = "#c4dbf0"
+
+    def __init__(
+        self,
+        *,
+        start_call_start_time: datetime | str | None = None,
+        start_call_end_time: datetime | str | None = None,
+        filter_parameters: Mapping[str, Any] | str | None = None,
+        callback_url: str | None = None,
+        flowroute_conn_id: str = FlowrouteHook.default_conn_name,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float | timedelta = 60,
+        timeout: float | timedelta = timedelta(hours=6),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.start_call_start_time = start_call_start_time
+        self.start_call_end_time = start_call_end_time
+        self.filter_parameters = filter_parameters
+        self.callback_url = callback_url
+        self.flowroute_conn_id = flowroute_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poke_interval = _seconds(poke_interval)
+        self.timeout = _seconds(timeout)
+
+    @cached_property
+    def hook(self) -> FlowrouteHook:
+        """The hook for ``flowroute_conn_id``."""
+        return FlowrouteHook(self.flowroute_conn_id)
+
+    @property
+    def client(self) -> FlowrouteClient:
+        """The client of the hook."""
+        return self.hook.get_conn()
+
+    def execute(self, context: Context) -> str:
+        """Create the export, and wait for it if asked to."""
+        with no_retry_for_permanent_errors():
+            window, filters = self._resolve(context)
+            window.check_exportable(pendulum.now("UTC"))
+            callback_url = read_callback_url(self.callback_url)
+            self.log.info("Calls of %s, filters: %s", window, filters or "none")
+            export = self.client.create_cdr_export(request_parameters(window, filters), callback_url)
+        self.log.info("Flowroute is building export %s.", export.id)
+        if self.wait_for_completion:
+            self._wait(export.id)
+        return export.id
+
+    def _resolve(self, context: Context) -> tuple[Window, dict[str, Any]]:
+        """The window, from the one place it is given in, and the filters."""
+        filters, window = read_filter_parameters(self.filter_parameters)
+        start, end = (
+            None if value == "None" else value
+            for value in (self.start_call_start_time, self.start_call_end_time)
+        )
+        if start is None and end is None:
+            return window or self._data_interval(context), filters
+        if window is not None:
+            raise FlowrouteValueError(
+                f"The window is given twice: as arguments ({start} .. {end}) and in filter_parameters ({window}). "
+                f"Give it in one place."
+            )
+        if start is None or end is None:
+            raise FlowrouteValueError(
+                f"Half a window: {WINDOW_START} is {start!r} and {WINDOW_END} is {end!r}. Give both, or neither "
+                f"for the run's data interval."
+            )
+        return Window(start, end), filters  # type: ignore[arg-type]
+
+    def _data_interval(self, context: Context) -> Window:
+        start, end = context.get("data_interval_start"), context.get("data_interval_end")
+        if start is None or end is None:
+            raise FlowrouteValueError(
+                _NO_INTERVAL.format(interval="made without a logical date, or by an asset")
+            )
+        if start >= end:
+            raise FlowrouteValueError(_NO_INTERVAL.format(interval=f"it is {start} .. {end}"))
+        return Window(start, end)
+
+    def _wait(self, export_id: str) -> None:
+        deadline = time.monotonic() + self.timeout
+        while not self._is_completed(export_id):
+            if self.deferrable:
+                self.defer(
+                    trigger=CdrExportTrigger.waiting(
+                        export_id,
+                        flowroute_conn_id=self.flowroute_conn_id,
+                        poke_interval=self.poke_interval,
+                        timeout=self.timeout,
+                    ),
+                    method_name="execute_complete",
+                    timeout=timedelta(seconds=self.timeout) + DEFERRAL_GRACE,
+                )
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise CdrExportTimeoutError(f"Export {export_id} was not completed in {self.timeout:g} s.")
+            time.sleep(min(self.poke_interval, left))
+
+    def _is_completed(self, export_id: str) -> bool:
+        # A failed export is no reason to give up: the next try asks for a new one.
+        with no_retry_for_permanent_errors(CdrExportFailedError):
+            return self.client.poll_cdr_export(export_id) is not None
+
+    def execute_complete(self, context: Context, event: Any = None) -> str:
+        """Go on after the trigger.
+
+        :param event: the trigger's event.
+        """
+        with no_retry_for_permanent_errors(CdrExportFailedError):
+            export_id = completed_export_id(event)
+        self.log.info("Export %s is completed.", export_id)
+        return export_id
+
+
+def _seconds(value: float | timedelta) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else value

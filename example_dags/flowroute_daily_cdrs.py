@@ -1,0 +1,73 @@
+"""Lands yesterday's Flowroute calls, every day: create an export, wait for it, land its file, use its figures.
+
+Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and writes below the
+Airflow variable ``flowroute_lake`` (any path or URL of ObjectStoragePath, e.g. ``s3://aws_default@bucket/cdrs``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG, Param, PokeReturnValue, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
+from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+
+with DAG(
+    dag_id="flowroute_daily_cdrs",
+    # Each run covers one UTC day. In Airflow 3 plain "@daily" covers no time at all.
+    schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+    start_date=datetime(2019, 6, 25, tzinfo=timezone.utc),
+    catchup=False,
+    # A passing error is Airflow's to retry; what no retry can mend fails at once all the same.
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    params={
+        "late_calls_hours": Param(
+            2,
+            type="number",
+            minimum=0,
+            description="How long after midnight to start. A call is written only once it ends, into the day it began.",
+        )
+    },
+    tags=["flowroute", "example"],
+    doc_md=__doc__,
+):
+
+    @task.sensor(poke_interval=600, timeout=24 * 3600, mode="reschedule")
+    def late_calls(
+        data_interval_end: datetime | None = None, params: dict[str, Any] | None = None
+    ) -> PokeReturnValue:
+        """Give calls that began before midnight the time to end."""
+        assert data_interval_end is not None
+        assert params is not None
+        ready_at = data_interval_end + timedelta(hours=float(params["late_calls_hours"]))
+        return PokeReturnValue(is_done=datetime.now(timezone.utc) >= ready_at)
+
+    create = CreateCdrExportOperator(task_id="create")
+
+    wait = CdrExportSensor(
+        task_id="wait", export_id=create.output, deferrable=True, poke_interval=30, timeout=6 * 3600
+    )
+
+    land = CdrExportToObjectStorageOperator(
+        task_id="land",
+        export_id=create.output,
+        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/{{ data_interval_start | ds }}/cdrs.csv.gz",
+    )
+
+    @task
+    def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
+        """Whatever comes next: here, one line."""
+        line = (
+            f"{summary['num_calls']} calls, {summary['billed_minutes']} minutes, "
+            f"{summary['total_cost']} USD: {landed['path']}"
+        )
+        print(line)
+        return line
+
+    late_calls() >> create
+    wait >> land
+    report(wait.output, land.output)

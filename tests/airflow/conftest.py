@@ -1,0 +1,136 @@
+"""Whole DAGs on a real Airflow, of whichever version is installed."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from airflow_provider_flowroute.triggers import cdr_export as trigger_module
+
+AIRFLOW_2 = version("apache-airflow").startswith("2.")
+
+#: The runs' logical date, unless a test says otherwise.
+DAY = datetime(2026, 11, 20, tzinfo=timezone.utc)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> None:
+    """An empty Airflow database, in the AIRFLOW_HOME that tests/conftest.py made."""
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture
+def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowrouteSimulator]]:
+    """Makes a simulated account, and the connection ``flowroute_default`` to it."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> FlowrouteSimulator:
+            simulator = stack.enter_context(FlowrouteSimulator(seed=1, **options))
+            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", simulator.connection_json)
+            return simulator
+
+        yield start
+
+
+@pytest.fixture
+def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator:
+    """An account whose exports are completed at the first look."""
+    return an_account()
+
+
+@pytest.fixture
+def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ten seconds before a trigger's first look: the race that they avoid is not in ``dag.test()``."""
+    monkeypatch.setattr(trigger_module, "SHORTEST_DEFERRAL", 0.05)
+
+
+@dataclass
+class Outcome:
+    """What became of a DAG run."""
+
+    state: str
+    states: dict[str, str]
+    tries: dict[str, int]
+    xcoms: dict[str, Any]
+    log: str
+
+
+@pytest.fixture
+def run_dag(airflow_db: None, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Outcome]]:
+    """Run a DAG with ``dag.test()``, retries and triggers included."""
+
+    def run(dag: Any, logical_date: datetime | None = DAY, conf: dict[str, Any] | None = None) -> Outcome:
+        with caplog.at_level(logging.DEBUG):
+            if AIRFLOW_2:
+                dag_run = dag.test(execution_date=logical_date, run_conf=conf)
+            else:
+                _serialise(dag)
+                dag_run = dag.test(logical_date=logical_date, run_conf=conf)
+        return _outcome(dag, dag_run, caplog)
+
+    yield run
+
+
+def _serialise(dag: Any) -> None:
+    """From 3.1 on ``dag.test()`` wants the DAG known to the database."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+
+    try:
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    bag = DagBag(dag_folder="/dev/null")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "dags-folder", None)
+
+
+def _outcome(dag: Any, dag_run: Any, caplog: pytest.LogCaptureFixture) -> Outcome:
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.xcom import XComModel
+    except ImportError:  # Airflow 2
+        from airflow.models.xcom import XCom as XComModel
+    states, tries, xcoms = {}, {}, {}
+    with create_session() as session:
+        for ti in dag_run.get_task_instances(session=session):
+            name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
+            states[name], tries[name] = str(ti.state), ti.try_number
+            found = (
+                session.query(XComModel)
+                .filter(
+                    XComModel.dag_id == dag.dag_id,
+                    XComModel.run_id == dag_run.run_id,
+                    XComModel.task_id == ti.task_id,
+                    XComModel.map_index == ti.map_index,
+                    XComModel.key == "return_value",
+                )
+                .first()
+            )
+            if found is not None:
+                xcoms[name] = found.value
+    return Outcome(
+        str(dag_run.state.value if hasattr(dag_run.state, "value") else dag_run.state),
+        states,
+        tries,
+        xcoms,
+        caplog.text,
+    )

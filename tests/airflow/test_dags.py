@@ -1,0 +1,253 @@
+"""Operators, sensor, trigger and landing together, as tasks of a DAG."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
+from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+
+from .conftest import AIRFLOW_2, DAY
+
+pytestmark = pytest.mark.airflow
+
+RETRIES = {"retries": 1, "retry_delay": timedelta(0)}
+SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"}
+
+
+def a_dag(name: str, **options: Any) -> DAG:
+    return DAG(name, start_date=datetime(2019, 1, 1, tzinfo=timezone.utc), **{"schedule": None, **options})
+
+
+def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
+    an_account, run_dag, tmp_path, quick_deferral
+):
+    account = an_account(processing_seconds=0.5)
+    with a_dag("daily", schedule=CronDataIntervalTimetable("@daily", timezone="UTC")) as dag:
+        create = CreateCdrExportOperator(task_id="create")
+        wait = CdrExportSensor(task_id="wait", export_id=create.output, deferrable=True, poke_interval=0.2)
+        land = CdrExportToObjectStorageOperator(
+            task_id="land",
+            export_id=create.output,
+            path=f"{tmp_path}/{{{{ data_interval_start | ds }}}}.csv.gz",
+        )
+
+        @task
+        def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
+            return f"{summary['num_calls']} = {landed['rows']}"
+
+        wait >> land
+        report(wait.output, land.output)
+    outcome = run_dag(dag, datetime(2019, 6, 26, tzinfo=timezone.utc))
+
+    assert outcome.state == "success"
+    [export] = account.exports
+    assert (export.start, export.end) == (
+        datetime(2019, 6, 25, tzinfo=timezone.utc),
+        datetime(2019, 6, 26, tzinfo=timezone.utc),
+    )
+    assert outcome.xcoms["create"] == export.id
+    assert outcome.xcoms["report"] == "3 = 3"
+    landed = outcome.xcoms["land"]
+    assert landed == {
+        "path": f"{tmp_path}/2019-06-25.csv.gz",
+        "rows": 3,
+        "bytes": (tmp_path / "2019-06-25.csv.gz").stat().st_size,
+        "export_id": export.id,
+    }
+    assert gzip.decompress((tmp_path / "2019-06-25.csv.gz").read_bytes()) == account.csv(export.id)
+    assert outcome.xcoms["wait"]["window"] == {
+        "start": "2019-06-25T00:00:00+00:00",
+        "end": "2019-06-26T00:00:00+00:00",
+    }
+    assert "download_url" not in str(outcome.xcoms)
+    assert "X-Amz" not in str(outcome.xcoms)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_create_can_wait_for_its_export_itself(an_account, run_dag, quick_deferral, deferrable):
+    account = an_account(processing_seconds=0.5)
+    with a_dag(f"create_waits_{deferrable}") as dag:
+        CreateCdrExportOperator(
+            task_id="create", **SAMPLE, wait_for_completion=True, deferrable=deferrable, poke_interval=0.2
+        )
+    outcome = run_dag(dag)
+
+    [export] = account.exports
+    assert (outcome.state, outcome.xcoms["create"], export.status) == ("success", export.id, "completed")
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_failed_export_is_made_anew_on_the_next_try(an_account, run_dag, quick_deferral, deferrable):
+    account = an_account(processing_seconds=0.4)
+    account.add_fault("failed_export")
+    with a_dag(f"made_anew_{deferrable}") as dag:
+        CreateCdrExportOperator(
+            task_id="create",
+            **SAMPLE,
+            wait_for_completion=True,
+            deferrable=deferrable,
+            poke_interval=0.2,
+            default_args=RETRIES,
+            **RETRIES,
+        )
+    outcome = run_dag(dag)
+
+    failed, made_anew = account.exports
+    assert (failed.status, made_anew.status) == ("failed", "completed")
+    assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, made_anew.id)
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_sensor_ends_at_once_on_a_failed_export_without_using_its_retries(
+    an_account, run_dag, quick_deferral, deferrable
+):
+    account = an_account(processing_seconds=0.4)
+    account.add_fault("failed_export")
+    with a_dag(f"fails_{deferrable}", default_args=RETRIES) as dag:
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE)
+        CdrExportSensor(task_id="wait", export_id=create.output, deferrable=deferrable, poke_interval=0.2)
+    outcome = run_dag(dag)
+
+    assert (outcome.state, outcome.states["wait"], outcome.tries["wait"]) == ("failed", "failed", 1)
+
+
+@pytest.mark.parametrize("fails_after", ["first look", "deferral"])
+def test_soft_fail_skips_also_when_deferrable(an_account, run_dag, quick_deferral, fails_after):
+    account = an_account(processing_seconds=0.0 if fails_after == "first look" else 1.0)
+    account.add_fault("failed_export")
+    with a_dag(f"soft_{fails_after.replace(' ', '_')}") as dag:
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE)
+        CdrExportSensor(
+            task_id="wait", export_id=create.output, deferrable=True, poke_interval=0.2, soft_fail=True
+        )
+    outcome = run_dag(dag)
+
+    assert outcome.states["wait"] == "skipped"
+
+
+def test_a_deferred_sensor_times_out_without_using_its_retries(an_account, run_dag, quick_deferral):
+    account = an_account(processing_seconds=3600)
+    with a_dag("times_out", default_args=RETRIES) as dag:
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE)
+        CdrExportSensor(
+            task_id="wait", export_id=create.output, deferrable=True, poke_interval=0.1, timeout=0.5
+        )
+    outcome = run_dag(dag)
+
+    assert (outcome.states["wait"], outcome.tries["wait"]) == ("failed", 1)
+
+
+def test_reschedule_mode_gives_its_slot_back_and_comes_again(an_account, run_dag):
+    account = an_account(processing_seconds=1.0)
+    with a_dag("reschedules") as dag:
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE)
+        CdrExportSensor(task_id="wait", export_id=create.output, mode="reschedule", poke_interval=0.5)
+    outcome = run_dag(dag)
+
+    assert (outcome.state, outcome.xcoms["wait"]["num_calls"]) == ("success", 3)
+
+
+def test_a_year_is_mapped_over_windows_that_tile(an_account, run_dag, tmp_path, quick_deferral):
+    account = an_account(calls_per_day=2)
+
+    def landing(summary: dict[str, Any]) -> dict[str, str]:
+        return {"export_id": summary["id"], "path": f"{tmp_path}/{summary['window']['start'][:10]}.csv"}
+
+    with a_dag("backfill") as dag:
+
+        @task
+        def windows() -> list[dict[str, str]]:
+            from airflow_provider_flowroute.cdr.window import Window
+
+            return [
+                {"start_call_start_time": str(w.start), "start_call_end_time": str(w.end)}
+                for w in Window("2025-01-01", "2026-01-01").split()
+            ]
+
+        create = CreateCdrExportOperator.partial(task_id="create").expand_kwargs(windows())
+        wait = CdrExportSensor.partial(task_id="wait", deferrable=True).expand(export_id=create.output)
+        CdrExportToObjectStorageOperator.partial(task_id="land").expand_kwargs(wait.output.map(landing))
+    outcome = run_dag(dag)
+
+    assert outcome.state == "success"
+    exports = sorted(account.exports, key=lambda export: export.start)
+    assert len(exports) == 4
+    assert [a.end for a in exports[:-1]] == [b.start for b in exports[1:]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "2025-01-01.csv",
+        "2025-04-03.csv",
+        "2025-07-04.csv",
+        "2025-10-04.csv",
+    ]
+    rows = sum(len(path.read_bytes().splitlines()) - 1 for path in tmp_path.iterdir())
+    assert rows == sum(export.num_calls for export in exports)
+
+
+def test_what_templates_make_of_values_comes_out_right(account, run_dag):
+    with a_dag(
+        "templates", params={"seconds": 60, "tollfree": True, "nothing": None, "number": "+12065551212"}
+    ) as dag:
+        CreateCdrExportOperator(
+            task_id="create",
+            start_call_start_time="{{ data_interval_end.subtract(days=2) }}",
+            start_call_end_time="{{ data_interval_end }}",
+            filter_parameters={
+                "duration_greater_than": "{{ params.seconds }}",
+                "tollfree_only": "{{ params.tollfree }}",
+                "direction": "{{ params.nothing }}",
+                "callerid_numbers": "{{ [params.number] }}",
+                "number_aliases": ["Office {{ params.seconds }}"],
+            },
+            callback_url="{{ none }}",
+        )
+    outcome = run_dag(dag)
+
+    assert outcome.state == "success", outcome.log[-3000:]
+    [export] = account.exports
+    assert (export.end, export.end - export.start) == (DAY, timedelta(days=2))
+    assert export.filter_parameters == {
+        "start_call_start_time": "2026-11-18 00:00:00",
+        "start_call_end_time": "2026-11-20 00:00:00",
+        "duration_greater_than": 60,
+        "tollfree_only": True,
+        "callerid_numbers": ["+12065551212"],
+        "number_aliases": ["Office 60"],
+    }
+    assert export.callback_url is None
+
+
+def test_native_rendering_leaves_phone_numbers_and_dates_usable(account, run_dag):
+    with a_dag("native", render_template_as_native_obj=True, params={"number": "+12065551212"}) as dag:
+        CreateCdrExportOperator(
+            task_id="create",
+            start_call_end_time="{{ data_interval_end }}",
+            start_call_start_time="{{ data_interval_end.subtract(days=1) }}",
+            filter_parameters={
+                "callerid_numbers": ["{{ params.number }}"],
+                "duration_less_than": "{{ 2 * 30 }}",
+            },
+        )
+    outcome = run_dag(dag)
+
+    assert outcome.state == "success", outcome.log[-3000:]
+    [export] = account.exports
+    assert export.filter_parameters["callerid_numbers"] == ["12065551212"]
+    assert export.filter_parameters["duration_less_than"] == 60
+    assert (export.start, export.end) == (DAY - timedelta(days=1), DAY)
+
+
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 gives every run a logical date")
+def test_a_run_without_a_logical_date_says_what_to_do_and_wastes_no_retry(account, run_dag):
+    with a_dag("no_interval", default_args=RETRIES) as dag:
+        CreateCdrExportOperator(task_id="create")
+    outcome = run_dag(dag, None)
+
+    assert (outcome.states["create"], outcome.tries["create"], account.exports) == ("failed", 1, [])
