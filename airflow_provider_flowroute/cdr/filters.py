@@ -39,8 +39,8 @@ def _wrong(name: str, value: object, expected: str) -> FlowrouteValueError:
 
 
 def _literal(text: str) -> Any:
-    """What a template made text of: a Python literal, or JSON."""
-    for parse in (ast.literal_eval, json.loads):
+    """What a template made text of: JSON (first: as Python, its escapes would mean something else), or a Python literal."""
+    for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -135,9 +135,9 @@ FILTERS: Mapping[str, Callable[[str, object], Any]] = {
 def _unknown(name: str, value: object) -> Any:
     nearest = difflib.get_close_matches(name, [*FILTERS, WINDOW_START, WINDOW_END], n=1)
     log.warning(
-        "filter_parameters has %r, which Flowroute's documents do not name%s. It is sent as it stands.",
+        "filter_parameters has %r, which Flowroute's documents do not name%s It is sent as it stands.",
         name,
-        f"; did you mean {nearest[0]!r}?" if nearest else "",
+        f"; did you mean {nearest[0]!r}?" if nearest else ".",
     )
     if isinstance(value, date):
         return format_instant(parse_instant(value, f"filter_parameters[{name!r}]"))

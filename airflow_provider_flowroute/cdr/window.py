@@ -40,8 +40,11 @@ def parse_instant(value: object, name: str) -> datetime:
             f"{name} is {value!r} ({type(value).__name__}): give a datetime or ISO 8601 text."
         )
     aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    # A plain datetime: pendulum's and other subclasses compare equal but serialise in forms of their own.
-    return datetime.fromtimestamp(int(aware.timestamp() // 1), tz=UTC)
+    try:
+        # A plain datetime: pendulum's and other subclasses compare equal but serialise in forms of their own.
+        return datetime.fromtimestamp(int(aware.timestamp() // 1), tz=UTC)
+    except (ValueError, OverflowError):
+        raise FlowrouteValueError(f"{name} is {str(aware)!r}: no calendar has that instant in UTC.") from None
 
 
 def format_instant(instant: datetime) -> str:
@@ -86,8 +89,8 @@ class Window:
             )
         if self.end - self.start > timedelta(days=MAX_DAYS):
             raise FlowrouteValueError(
-                f"The window {self} is {(self.end - self.start) / timedelta(days=1):g} days long; one export holds "
-                f"at most {MAX_DAYS}. Split it: Window.split() gives windows that tile, one export each."
+                f"The window {self} is {self.end - self.start} long; one export holds at most {MAX_DAYS} "
+                f"days. Split it: Window.split() gives windows that tile, one export each."
             )
 
     def split(self, max_days: int = MAX_DAYS) -> Iterator[Window]:

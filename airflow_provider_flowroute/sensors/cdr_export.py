@@ -120,7 +120,8 @@ class CdrExportSensor(BaseSensorOperator):
         """
         try:
             with no_retry_for_permanent_errors():
-                export = self.client.get_cdr_export(completed_export_id(event))
+                export_id = completed_export_id(event)
+                export = self.client.get_cdr_export(export_id)
                 export.check_completed()
         except CdrExportTimeoutError as e:
             raise AirflowSensorTimeout(str(e)) from e

@@ -94,7 +94,17 @@ class CdrExportToObjectStorageOperator(BaseOperator):
             raise FlowrouteValueError(
                 f"path is {text!r}: it must name a file that ends in {' or '.join(FORMATS)}, for that decides its form."
             )
-        path = ObjectStoragePath(self.path)
+        try:
+            path = ObjectStoragePath(self.path)
+            _ = path.fs
+        except (
+            ValueError,
+            ImportError,
+        ) as e:  # an unknown scheme; a known one whose library is not installed
+            raise FlowrouteValueError(
+                f"path is {text!r}, for which this Airflow has no file system ({e}). Install the provider that brings "
+                f"it, such as apache-airflow-providers-amazon[s3fs] for s3://."
+            ) from None
         if not self.overwrite and path.exists():
             raise FlowrouteValueError(
                 f"{text} is there already, and overwrite is False: nothing was downloaded. Remove it, or choose "

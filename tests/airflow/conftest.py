@@ -6,20 +6,17 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import pytest
-from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from airflow_provider_flowroute.triggers import cdr_export as trigger_module
 
 AIRFLOW_2 = version("apache-airflow").startswith("2.")
 
 #: The runs' logical date, unless a test says otherwise.
-DAY = datetime(2026, 11, 20, tzinfo=timezone.utc)
+DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -33,31 +30,6 @@ def airflow_db() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.fixture
-def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowrouteSimulator]]:
-    """Makes a simulated account, and the connection ``flowroute_default`` to it."""
-    with ExitStack() as stack:
-
-        def start(**options: Any) -> FlowrouteSimulator:
-            simulator = stack.enter_context(FlowrouteSimulator(seed=1, **options))
-            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", simulator.connection_json)
-            return simulator
-
-        yield start
-
-
-@pytest.fixture
-def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator:
-    """An account whose exports are completed at the first look."""
-    return an_account()
-
-
-@pytest.fixture
-def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ten seconds before a trigger's first look: the race that they avoid is not in ``dag.test()``."""
-    monkeypatch.setattr(trigger_module, "SHORTEST_DEFERRAL", 0.05)
 
 
 @dataclass
@@ -84,7 +56,7 @@ def run_dag(airflow_db: None, caplog: pytest.LogCaptureFixture) -> Iterator[Call
                 dag_run = dag.test(logical_date=logical_date, run_conf=conf)
         return _outcome(dag, dag_run, caplog)
 
-    yield run
+    return run
 
 
 def _serialise(dag: Any) -> None:

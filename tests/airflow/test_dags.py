@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06
 
 
 def a_dag(name: str, **options: Any) -> DAG:
-    return DAG(name, start_date=datetime(2019, 1, 1, tzinfo=timezone.utc), **{"schedule": None, **options})
+    return DAG(name, start_date=datetime(2019, 1, 1, tzinfo=UTC), **{"schedule": None, **options})
 
 
 def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
@@ -45,13 +45,13 @@ def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
 
         wait >> land
         report(wait.output, land.output)
-    outcome = run_dag(dag, datetime(2019, 6, 26, tzinfo=timezone.utc))
+    outcome = run_dag(dag, datetime(2019, 6, 26, tzinfo=UTC))
 
     assert outcome.state == "success"
     [export] = account.exports
     assert (export.start, export.end) == (
-        datetime(2019, 6, 25, tzinfo=timezone.utc),
-        datetime(2019, 6, 26, tzinfo=timezone.utc),
+        datetime(2019, 6, 25, tzinfo=UTC),
+        datetime(2019, 6, 26, tzinfo=UTC),
     )
     assert outcome.xcoms["create"] == export.id
     assert outcome.xcoms["report"] == "3 = 3"
@@ -134,7 +134,7 @@ def test_soft_fail_skips_also_when_deferrable(an_account, run_dag, quick_deferra
 
 
 def test_a_deferred_sensor_times_out_without_using_its_retries(an_account, run_dag, quick_deferral):
-    account = an_account(processing_seconds=3600)
+    an_account(processing_seconds=3600)
     with a_dag("times_out", default_args=RETRIES) as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(
@@ -146,7 +146,7 @@ def test_a_deferred_sensor_times_out_without_using_its_retries(an_account, run_d
 
 
 def test_reschedule_mode_gives_its_slot_back_and_comes_again(an_account, run_dag):
-    account = an_account(processing_seconds=1.0)
+    an_account(processing_seconds=1.0)
     with a_dag("reschedules") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(task_id="wait", export_id=create.output, mode="reschedule", poke_interval=0.5)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pendulum
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFailedError,
+    CdrExportTimeoutError,
+    FlowrouteError,
+)
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+
+DAY = {
+    "data_interval_start": pendulum.datetime(2026, 11, 19),
+    "data_interval_end": pendulum.datetime(2026, 11, 20),
+}
+SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"}
+
+
+def create(context=None, **options):
+    return CreateCdrExportOperator(task_id="create", **options).execute(DAY if context is None else context)
+
+
+def test_without_a_window_the_runs_data_interval_is_exported(account):
+    export_id = create()
+
+    [export] = account.exports
+    assert export_id == export.id
+    assert isinstance(export_id, str)
+    assert (export.start, export.end) == (
+        datetime(2026, 11, 19, tzinfo=UTC),
+        datetime(2026, 11, 20, tzinfo=UTC),
+    )
+
+
+def test_a_window_may_stand_among_the_filters(account):
+    create(filter_parameters={**SAMPLE, "direction": "inbound"})
+
+    [export] = account.exports
+    assert export.filter_parameters == {
+        "start_call_start_time": "2019-06-25 00:00:00",
+        "start_call_end_time": "2019-06-26 00:00:00",
+        "direction": "inbound",
+    }
+
+
+def test_a_callback_url_is_handed_on(account):
+    create(**SAMPLE, callback_url="http://127.0.0.1:9/note")
+
+    assert account.exports[0].callback_url == "http://127.0.0.1:9/note"
+
+
+@pytest.mark.parametrize(
+    ("options", "context", "words"),
+    [
+        ({**SAMPLE, "filter_parameters": SAMPLE}, DAY, ["twice", "one place"]),
+        ({"start_call_start_time": "2019-06-25"}, DAY, ["Half a window", "start_call_end_time", "None"]),
+        ({**SAMPLE, "start_call_end_time": "None"}, DAY, ["Half a window"]),
+        ({}, {}, ["no data interval", "CronDataIntervalTimetable"]),
+        (
+            {},
+            {**DAY, "data_interval_end": DAY["data_interval_start"]},
+            ["no data interval", "2026-11-19", 'CronDataIntervalTimetable("@daily", timezone="UTC")'],
+        ),
+        ({**SAMPLE, "start_call_end_time": "soon"}, DAY, ["start_call_end_time", "soon", "ISO 8601"]),
+        ({**SAMPLE, "start_call_end_time": "2019-12-31"}, DAY, ["189 days", "92", "Split"]),
+        ({**SAMPLE, "start_call_end_time": "2999-01-01"}, DAY, ["future", "2999-01-01"]),
+        ({**SAMPLE, "callback_url": "ftp://x"}, DAY, ["callback_url", "ftp://x"]),
+        ({**SAMPLE, "filter_parameters": {"direction": "sideways"}}, DAY, ["direction", "sideways"]),
+    ],
+)
+def test_a_request_that_cannot_be_right_fails_without_retries_before_anything_is_sent(
+    account, options, context, words
+):
+    with pytest.raises(AirflowFailException) as caught:
+        create(context, **options)
+
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert account.exports == []
+    assert account.requests == []
+
+
+def test_refused_keys_fail_without_retries_and_name_the_connection(account):
+    account.add_fault("unauthorized", detail="The key has expired.")
+
+    with pytest.raises(AirflowFailException, match=r"The key has expired.*flowroute_default"):
+        create(**SAMPLE)
+
+
+def test_flowroutes_own_words_and_its_error_id_reach_the_user(account):
+    account.add_fault("forbidden", on="create", detail="Exports are off for this account.")
+
+    with pytest.raises(AirflowFailException, match=r"403: Exports are off for this account.*error id \w+-"):
+        create(**SAMPLE)
+
+
+@pytest.mark.usefixtures("quick_deferral")
+def test_waiting_gives_up_at_its_timeout_and_leaves_the_rest_to_a_retry(an_account):
+    an_account(processing_seconds=float("inf"))
+
+    with pytest.raises(CdrExportTimeoutError, match=r"not completed in 0\.3 s"):
+        create(**SAMPLE, wait_for_completion=True, poke_interval=timedelta(seconds=0.1), timeout=0.3)
+
+
+def test_a_failed_export_leaves_the_task_its_retries(account):
+    account.add_fault("failed_export")
+
+    with pytest.raises(CdrExportFailedError, match="Make a new one"):
+        create(**SAMPLE, wait_for_completion=True)
+
+
+def test_a_status_nobody_knows_is_neither_done_nor_waited_on(account):
+    account.add_fault("unknown_status", status="archived")
+
+    with pytest.raises(AirflowFailException, match="archived"):
+        create(**SAMPLE, wait_for_completion=True)
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "words"),
+    [
+        ({"status": "failed", "export_id": "1", "message": "It failed."}, CdrExportFailedError, "It failed."),
+        ({"status": "timeout", "export_id": "1", "message": "Too late."}, CdrExportTimeoutError, "Too late."),
+        ({"status": "error", "export_id": "1", "message": "No keys."}, AirflowFailException, "No keys."),
+        ({"status": "completed"}, AirflowFailException, "no usable event"),
+        ({"status": "done", "export_id": "1"}, AirflowFailException, "done"),
+        (None, AirflowFailException, "no usable event"),
+    ],
+)
+def test_anything_but_a_completion_ends_a_deferred_wait_as_an_error(event, error, words):
+    with pytest.raises(error, match=words):
+        CreateCdrExportOperator(task_id="create").execute_complete({}, event)
+
+
+def test_a_lost_reply_does_not_send_the_request_again(account):
+    account.add_fault("lost_reply", on="create")
+
+    with pytest.raises(FlowrouteError) as caught:
+        create(**SAMPLE)
+
+    assert caught.value.request_may_have_arrived
+    assert len(account.exports) == 1

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import pytest
+from airflow.exceptions import TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+)
+
+from airflow_provider_flowroute.exceptions import CdrExportNotCompletedError, FlowrouteServerError
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
+
+SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"}
+QUICK = {"poke_interval": 0.05, "timeout": 5}
+
+
+@pytest.fixture
+def export_id(account):
+    return CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
+
+
+def wait(export_id, **options):
+    return CdrExportSensor(task_id="wait", export_id=export_id, **{**QUICK, **options}).execute({})
+
+
+@pytest.fixture
+def no_retries_in_the_client(account, monkeypatch):
+    """Each failure reaches the sensor at once."""
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_FLOWROUTE_DEFAULT", account.connection_json[:-1] + ', "extra": {"retries": 0}}'
+    )
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_success_pushes_the_summary_and_never_the_link(export_id, deferrable):
+    summary = wait(export_id, deferrable=deferrable)
+
+    expires_at = summary.pop("expires_at")
+    assert expires_at.endswith("+00:00")
+    assert summary == {
+        "id": export_id,
+        "status": "completed",
+        "window": {"start": "2019-06-25T00:00:00+00:00", "end": "2019-06-26T00:00:00+00:00"},
+        "num_calls": 3,
+        "total_cost": "0.024689",
+        "billed_minutes": "3.0",
+        "fees": {
+            "call_subtotal": "0.018390",
+            "connect_fees": "0.0",
+            "cnamlookup_fees": "0.003900",
+            "usf_fees": "0.0",
+            "ccrf": "0.002399",
+        },
+    }
+
+
+@pytest.mark.usefixtures("no_retries_in_the_client")
+@pytest.mark.parametrize(
+    ("fault", "options"),
+    [
+        ("dropped_connection", {}),
+        ("lost_reply", {}),
+        ("rate_limit", {"retry_after": 3600}),
+        ("rate_limit", {}),
+        ("server_error", {"status": 503}),
+        ("html_reply", {}),
+    ],
+)
+def test_a_passing_error_is_waited_out(account, export_id, fault, options):
+    account.add_fault(fault, on="status", times=2, **options)
+
+    assert wait(export_id)["num_calls"] == 3
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (("unauthorized", {"on": "status"}), "flowroute_default"),
+        (("forbidden", {"on": "status"}), "may not"),
+        (("wrong_shape", {"on": "status"}), "not an export"),
+    ],
+)
+def test_what_no_waiting_can_mend_ends_it_at_once(account, export_id, deferrable, fault, words):
+    name, options = fault
+    account.add_fault(name, times=None, **options)
+
+    with pytest.raises(AirflowFailException, match=words):
+        wait(export_id, deferrable=deferrable)
+    assert len([request for request in account.requests if request.on == "status"]) == 1
+
+
+def test_an_unknown_id_ends_it_at_once(account):
+    with pytest.raises(AirflowFailException, match="404"):
+        wait("4711")
+
+
+def test_a_status_nobody_knows_ends_it_at_once(account):
+    account.add_fault("unknown_status", status="archived")
+    export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
+
+    with pytest.raises(AirflowFailException, match="archived"):
+        wait(export_id)
+
+
+@pytest.mark.parametrize("value", [None, "None", "", "  ", True, ["1"]])
+def test_an_id_that_is_none_says_where_to_look(account, value):
+    with pytest.raises(AirflowFailException, match="export_id is"):
+        wait(value)
+    assert account.requests == []
+
+
+def test_native_renderings_int_is_an_id_all_the_same(export_id):
+    assert wait(int(export_id))["id"] == export_id
+
+
+def test_poking_times_out_as_every_sensor_does(an_account):
+    an_account(processing_seconds=float("inf"))
+    export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
+
+    with pytest.raises(AirflowSensorTimeout):
+        wait(export_id, timeout=0.1)
+
+
+def test_a_deferrable_sensor_looks_once_before_it_defers(an_account):
+    account = an_account(processing_seconds=float("inf"))
+    export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
+
+    with pytest.raises(TaskDeferred) as deferred:
+        wait(export_id, deferrable=True, poke_interval=60, timeout=3600)
+
+    assert account.exports[0].reads == 1
+    trigger = deferred.value.trigger
+    assert (trigger.export_id, trigger.flowroute_conn_id, trigger.poke_interval) == (
+        export_id,
+        "flowroute_default",
+        60,
+    )
+    assert trigger.deadline - trigger.first_look_at == pytest.approx(3540, abs=1)
+    assert deferred.value.timeout.total_seconds() == pytest.approx(3600 + 600)
+
+
+@pytest.mark.parametrize("soft", [{"soft_fail": True}, {"never_fail": True}])
+def test_a_sensor_asked_to_skip_skips_on_its_first_look_too(account, soft):
+    with pytest.raises(AirflowSkipException, match="404"):
+        wait("4711", deferrable=True, **soft)
+
+
+def resume(event):
+    return CdrExportSensor(task_id="wait", export_id="1").execute_complete({}, event)
+
+
+def test_the_triggers_timeout_is_the_sensors():
+    with pytest.raises(AirflowSensorTimeout, match="Too late"):
+        resume({"status": "timeout", "export_id": "1", "message": "Too late."})
+
+
+@pytest.mark.parametrize("status", ["failed", "error", "unheard-of"])
+def test_the_triggers_bad_news_fails_without_retries(status):
+    with pytest.raises(AirflowFailException, match="Bad"):
+        resume({"status": status, "export_id": "1", "message": "Bad."})
+
+
+@pytest.mark.parametrize("event", [None, "completed", {}, {"status": "completed"}])
+def test_an_event_that_says_nothing_is_not_a_success(event):
+    with pytest.raises(AirflowFailException, match="no usable event"):
+        resume(event)
+
+
+def test_good_news_are_checked_with_flowroute(an_account):
+    an_account(processing_seconds=float("inf"))
+    export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
+
+    with pytest.raises(CdrExportNotCompletedError, match="still processing"):
+        resume({"status": "completed", "export_id": export_id, "message": ""})
+
+
+@pytest.mark.usefixtures("no_retries_in_the_client")
+def test_a_blip_after_the_trigger_leaves_the_task_its_retries(account, export_id):
+    account.add_fault("server_error", on="status", status=502)
+
+    with pytest.raises(FlowrouteServerError):
+        resume({"status": "completed", "export_id": export_id, "message": ""})
