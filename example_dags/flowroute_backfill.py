@@ -6,7 +6,7 @@ writes below the Airflow variable ``flowroute_lake``.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -18,7 +18,7 @@ from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import Cd
 with DAG(
     dag_id="flowroute_backfill",
     schedule=None,
-    start_date=datetime(2019, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2019, 1, 1, tzinfo=UTC),
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
@@ -50,7 +50,7 @@ with DAG(
 
     create = CreateCdrExportOperator.partial(task_id="create").expand_kwargs(windows())
 
-    wait = CdrExportSensor.partial(task_id="wait", deferrable=True, poke_interval=30).expand(
+    wait = CdrExportSensor.partial(task_id="wait", deferrable=True, poke_interval=15).expand(
         export_id=create.output
     )
 

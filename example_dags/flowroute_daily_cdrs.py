@@ -6,7 +6,7 @@ Airflow variable ``flowroute_lake`` (any path or URL of ObjectStoragePath, e.g. 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG, Param, PokeReturnValue, task
@@ -20,7 +20,7 @@ with DAG(
     dag_id="flowroute_daily_cdrs",
     # Each run covers one UTC day. In Airflow 3 plain "@daily" covers no time at all.
     schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
-    start_date=datetime(2019, 6, 25, tzinfo=timezone.utc),
+    start_date=datetime(2019, 6, 25, tzinfo=UTC),
     catchup=False,
     # A passing error is Airflow's to retry; what no retry can mend fails at once all the same.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
@@ -44,12 +44,12 @@ with DAG(
         assert data_interval_end is not None
         assert params is not None
         ready_at = data_interval_end + timedelta(hours=float(params["late_calls_hours"]))
-        return PokeReturnValue(is_done=datetime.now(timezone.utc) >= ready_at)
+        return PokeReturnValue(is_done=datetime.now(UTC) >= ready_at)
 
     create = CreateCdrExportOperator(task_id="create")
 
     wait = CdrExportSensor(
-        task_id="wait", export_id=create.output, deferrable=True, poke_interval=30, timeout=6 * 3600
+        task_id="wait", export_id=create.output, deferrable=True, poke_interval=15, timeout=6 * 3600
     )
 
     land = CdrExportToObjectStorageOperator(
@@ -61,12 +61,10 @@ with DAG(
     @task
     def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
         """Whatever comes next: here, one line."""
-        line = (
+        return (
             f"{summary['num_calls']} calls, {summary['billed_minutes']} minutes, "
             f"{summary['total_cost']} USD: {landed['path']}"
         )
-        print(line)
-        return line
 
     late_calls() >> create
     wait >> land
