@@ -1,68 +1,82 @@
-# Everything a developer or a curious user runs. `make help` lists it.
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+# Everything needs python3 (3.11 or newer, with venv) and nothing else: each Airflow gets a virtual environment
+# of its own in the checkout. `make demo AIRFLOW=2.11` takes another Airflow than the newest.
+
+PYTHON    ?= python3
+AIRFLOW   ?= 3.3
+AIRFLOWS  := 2.11 3.1 3.3
+NEWEST    := 3.3
+BIN       := .venv-$(AIRFLOW)/bin
+INSTALLED := .venv-$(AIRFLOW)/.installed
+TEST_ARGS ?=
+PORT      ?= 8080
+
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-2.11 test-3.1 test-3.3 lint types import-cost dist constraints clean
+.PHONY: help venv demo ui test test-all test-one lint types import-cost dist constraints clean
 
-PYTHON ?= python3
-AIRFLOW ?= 3.3
-VENV := .venv-$(AIRFLOW)
-RUN := $(VENV)/bin/python -W ignore
-QUIET := PYTHONWARNINGS=ignore
+help: ## List what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  AIRFLOW=2.11|3.1|3.3 chooses the Airflow (now $(AIRFLOW)), PORT=8081 serves make ui,"
+	@echo "  TEST_ARGS='-k window' goes to pytest."
 
-help: ## List what there is
-	@sed -n 's/^\([a-z0-9.-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
-	@echo "  AIRFLOW=2.11 or 3.1 after any of them chooses that Airflow instead of $(AIRFLOW)."
+venv: $(INSTALLED) ## Make the virtual environment
 
-# One virtual environment an Airflow, made anew when what it is made from changes.
-.venv-%/.made: pyproject.toml constraints/airflow-%.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python3 is too old: 3.11 or newer is needed; set PYTHON=...")'
-	@echo "Installing Airflow $* into .venv-$* ..."
-	@$(PYTHON) -m venv --clear .venv-$* || { echo "python3 cannot make virtual environments: on Debian, apt-get install python3-venv" >&2; exit 1; }
+.venv-%/.installed: constraints/airflow-%.txt pyproject.toml
+	@$(PYTHON) scripts/check_python.py $*
+	@echo "Installing Airflow $* into .venv-$* (a minute or two, the first time) ..."
+	@$(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python -c constraints/airflow-$*.txt --group dev -e '.[parquet,simulator]'
+	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints $< \
+		--group dev --editable '.[parquet,simulator]'
 	@touch $@
 
-venv: $(VENV)/.made ## Make the virtual environment
+demo: $(INSTALLED) ## Run the daily pipeline on a real Airflow, against a Flowroute account on localhost
+	@$(BIN)/python scripts/demo.py
 
-demo: $(VENV)/.made ## Run the daily CDR pipeline on real Airflow against an embedded Flowroute account
-	@$(RUN) scripts/demo.py
+ui: $(INSTALLED) ## The same in Airflow's own web interface, until Ctrl-C
+	@$(BIN)/python scripts/ui.py --port $(PORT)
 
-ui: $(VENV)/.made ## Look at it in Airflow's web UI: simulator and `airflow standalone`, until Ctrl-C
-	@$(RUN) scripts/ui.py
+test: .venv-$(NEWEST)/.installed ## Run the tests on the newest Airflow, with coverage
+	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE='--cov --cov-report=term'
 
-test: $(VENV)/.made ## Run the tests, with coverage
-	@$(QUIET) $(VENV)/bin/python -m pytest -q --cov --cov-report=term
-
-test-%: .venv-%/.made
-	@echo "Airflow $*:"
-	@$(QUIET) .venv-$*/bin/python -m pytest -q
-
-test-all: ## Run the tests on every supported Airflow
-	@$(MAKE) --no-print-directory test test-3.1 test-2.11
-
-lint: $(VENV)/.made ## Check style
-	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/ruff format --check --quiet .
-
-types: $(VENV)/.made ## Check types
-	@$(VENV)/bin/mypy
-
-import-cost: $(VENV)/.made ## Measure what importing the operator adds to importing Airflow
-	@$(RUN) scripts/import_cost.py
-
-dist: $(VENV)/.made ## Build sdist and wheel, and check them
-	@rm -rf dist
-	@$(VENV)/bin/python -m build --installer uv > /dev/null
-	@$(VENV)/bin/python -m twine check --strict dist/*
-	@$(RUN) scripts/check_wheel.py dist/*.whl
-
-constraints: $(VENV)/.made ## Choose the newest versions that fit each Airflow anew
-	@for airflow in 2.11 3.1 3.3; do \
-		$(VENV)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 --all-extras \
-			--group pyproject.toml:dev pyproject.toml -c <(echo "apache-airflow==$$airflow.*") \
-			-o constraints/airflow-$$airflow.txt; \
+test-all: $(AIRFLOWS:%=.venv-%/.installed) ## Run the tests on each Airflow that is supported
+	@for airflow in $(filter-out $(NEWEST),$(AIRFLOWS)); do \
+		$(MAKE) --no-print-directory test-one AIRFLOW=$$airflow || exit 1; \
 	done
+	@$(MAKE) --no-print-directory test
 
-clean: ## Remove what the other targets made
-	@rm -rf .venv-* .airflow-* dist htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache
+test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
+	@echo "Tests on Airflow $(AIRFLOW)"
+	@$(BIN)/python -m pytest $(COVERAGE) $(TEST_ARGS)
+
+lint: $(INSTALLED) ## Check style and layout of the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## Check types, strictly
+	@$(BIN)/mypy
+
+import-cost: $(INSTALLED) ## Check that DAG files stay quick to parse
+	@$(BIN)/python scripts/import_cost.py
+
+dist: $(INSTALLED) ## Build the wheel and the sdist, and check what is in them
+	@rm -rf dist
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m build --installer uv > .build.log 2>&1 \
+		|| { cat .build.log; rm -f .build.log; exit 1; }
+	@rm -f .build.log
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/python scripts/check_dist.py dist
+
+constraints: $(INSTALLED) ## Ask the package index anew for constraints/airflow-*.txt
+	@for airflow in $(AIRFLOWS); do \
+		printf 'apache-airflow==%s.*\n' $$airflow > .constraint.in; \
+		$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 --all-extras \
+			--group pyproject.toml:dev pyproject.toml --constraints .constraint.in \
+			--output-file constraints/airflow-$$airflow.txt || exit 1; \
+		echo "constraints/airflow-$$airflow.txt: $$(grep '^apache-airflow==' constraints/airflow-$$airflow.txt)"; \
+	done; rm -f .constraint.in
+
+clean: ## Remove all that was made here
+	@rm -rf .venv-* .airflow-* dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+		.hypothesis *.egg-info .build.log .constraint.in
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

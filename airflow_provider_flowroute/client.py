@@ -6,13 +6,14 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
@@ -38,6 +39,12 @@ PAGE_SIZE = 200
 MAX_RETRY_AFTER = 60
 MEDIA_TYPE = "application/vnd.api+json"
 _EXPORTS = "/v2/cdrs/exports"
+#: Below 500, what another try from the start may not meet again: too slow, another file by now, too many.
+_STORAGE_PASSING = {
+    requests.codes.request_timeout,
+    requests.codes.requested_range_not_satisfiable,
+    requests.codes.too_many_requests,
+}
 
 
 class _Retry(Retry):
@@ -52,8 +59,23 @@ class _Retry(Retry):
         return super().is_retry(method, status_code, has_retry_after)
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
-        seconds = super().get_retry_after(response)
-        return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
+        try:
+            return super().get_retry_after(response)
+        except InvalidHeader:  # as if there were none
+            return None
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
+        if response is not None and (self.get_retry_after(response) or 0) > MAX_RETRY_AFTER:
+            raise MaxRetryError(_pool, url or "")  # which, as raise_on_status is False, gives the response
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 class _NoAuth(AuthBase):
@@ -99,7 +121,8 @@ class FlowrouteClient:
         self._retries = retries
         self._proxies = dict(proxies or {})
         self._verify = verify
-        self._api = self._session(requests.auth.HTTPBasicAuth(access_key, secret_key))
+        # Encoded here, for requests knows Latin-1 alone.
+        self._api = self._session(requests.auth.HTTPBasicAuth(access_key.encode(), secret_key.encode()))
         self._files = self._session(_NoAuth())
 
     def _session(self, auth: AuthBase) -> requests.Session:
@@ -212,12 +235,12 @@ class FlowrouteClient:
                 raise FlowrouteUnexpectedResponseError(
                     "Listing CDR exports: Flowroute's answer has no list of data."
                 )
-            for export in map(CdrExport.from_resource, items):
-                # An export made between two pages moves the rest along.
-                if export.id not in seen:
-                    seen.add(export.id)
-                    yield export
-            if len(items) < page_size:
+            # An export made between two pages moves the rest along.
+            exports = {export.id: export for export in map(CdrExport.from_resource, items)}
+            fresh = [export for export in exports.values() if export.id not in seen]
+            seen.update(exports)
+            yield from fresh
+            if len(items) < page_size or not fresh:
                 return
             # links.next names an internal plain-http host: following it would send the keys there in clear.
             params["offset"] += page_size
@@ -269,7 +292,8 @@ class FlowrouteClient:
         response.close()
         raise CdrExportDownloadError(
             f"{what}: the storage answered {response.status_code} {response.reason}.",
-            transient=response.status_code >= requests.codes.internal_server_error,
+            transient=response.status_code >= requests.codes.internal_server_error
+            or response.status_code in _STORAGE_PASSING,
         )
 
     def download_cdr_export(self, export: CdrExport, target: str | os.PathLike[str] | BinaryIO) -> int:
@@ -310,8 +334,8 @@ def _transport_error(error: requests.RequestException, what: str) -> FlowrouteEr
         return FlowrouteConnectionConfigError(
             f"{what}: the connection's host or proxies cannot be used ({reason})."
         )
-    inner = getattr(cause, "original_error", cause)
-    never_arrived = isinstance(inner, ConnectTimeoutError) or isinstance(error, requests.exceptions.SSLError)
+    # Nothing else is proof: TLS, too, can break after the request was sent. (A refused connection is one of these.)
+    never_arrived = isinstance(getattr(cause, "original_error", cause), ConnectTimeoutError)
     return FlowrouteUnreachableError(
         f"{what}: no answer ({reason}).", request_may_have_arrived=not never_arrived
     )

@@ -29,15 +29,17 @@ log = logging.getLogger(__name__)
 
 # s3.amazonaws.com, s3.us-west-2.…, s3-us-west-2.…, bucket.s3.dualstack.us-west-2.…, and China's .cn
 _S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+){0,2}\.amazonaws\.com(?:\.cn)?")
-_SIGNED_QUERY = re.compile(r"\?[^\s\"'>]*X-Amz-[^\s\"'>]*", re.IGNORECASE)
+# Of S3, old and new, and of the storages that download_hosts may name: CloudFront, Google, Azure.
+_SIGNED_QUERY = re.compile(r"\?[^\s\"'>]*(?:X-Amz-|Signature=|\bsig=)[^\s\"'>]*", re.IGNORECASE)
 COPY_BYTES = 1 << 20
 
 
 class _WithoutSignedQueries(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        if "X-Amz-" in message:
-            record.msg, record.args = _SIGNED_QUERY.sub("?<signed>", message), ()
+        shown = _SIGNED_QUERY.sub("?<signed>", message)
+        if shown != message:
+            record.msg, record.args = shown, ()
         return True
 
 
@@ -81,7 +83,7 @@ def check_link(export: CdrExport, base_url: str, download_hosts: Sequence[str]) 
             link.scheme == "https"
             and (_S3_HOST.fullmatch(host) or host in {allowed.lower() for allowed in download_hosts})
         )
-        or (is_loopback(host) and is_loopback(parse_url(base_url).host))
+        or (link.scheme in ("http", "https") and is_loopback(host) and is_loopback(parse_url(base_url).host))
     ):
         return export.download_url
     raise CdrExportDownloadError(
@@ -132,6 +134,8 @@ class CdrDownload(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Read up to the buffer's length; 0 only at the end of the file."""
         view = memoryview(buffer).cast("B")
+        if not view:
+            return 0
         while True:
             try:
                 data = self._raw_read(len(view))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from pytest_mock import MockerFixture
 
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="flowroute-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
@@ -18,7 +23,10 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # Whoever runs the tests may sit behind a proxy: it cannot reach this machine's loopback.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
+from airflow_provider_flowroute.cdr.export import CdrExport  # noqa: E402
+from airflow_provider_flowroute.client import FlowrouteClient  # noqa: E402
 from airflow_provider_flowroute.simulator import FlowrouteSimulator  # noqa: E402
+from tests.support import PARAMETERS, SECRET_KEY, client_of  # noqa: E402
 
 # The same examples each time, so that a run that is red for one is red for all.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
@@ -55,3 +63,48 @@ def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator
 def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
     """No ten seconds before a trigger's first look: the race that they avoid is not in ``dag.test()``."""
     monkeypatch.setattr("airflow_provider_flowroute.triggers.cdr_export.SHORTEST_DEFERRAL", 0.05)
+
+
+@pytest.fixture
+def pauses(mocker: MockerFixture) -> list[float]:
+    """The seconds of each pause between two tries. None is waited for."""
+    made: list[float] = []
+    clock = SimpleNamespace(sleep=made.append, time=time.time)
+    mocker.patch("urllib3.util.retry.time", clock)
+    mocker.patch("airflow_provider_flowroute.download.time", clock)
+    return made
+
+
+@pytest.fixture
+def client(flowroute: FlowrouteSimulator) -> FlowrouteClient:
+    """A client for that account."""
+    return client_of(flowroute)
+
+
+@pytest.fixture
+def export(client: FlowrouteClient) -> CdrExport:
+    """A completed export of that account."""
+    return client.get_cdr_export(client.create_cdr_export(PARAMETERS).id)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file of yesterday, where today's is to go."""
+    path = tmp_path / "cdrs.csv.gz"
+    path.write_bytes(b"yesterday's")
+    return path
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the connection ``my_flowroute`` and its hook."""
+
+    def make(connection: str | None = None, **fields: Any) -> Any:
+        from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
+
+        keys = {"login": "the-access-key", "password": SECRET_KEY}
+        text = connection or json.dumps({"conn_type": "flowroute", **keys, **fields})
+        monkeypatch.setenv("AIRFLOW_CONN_MY_FLOWROUTE", text)
+        return FlowrouteHook("my_flowroute")
+
+    return make

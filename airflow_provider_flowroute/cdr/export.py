@@ -39,9 +39,18 @@ def _money(value: object) -> Decimal | None:
     if value is None:
         return None
     try:
-        return Decimal(str(value))
+        amount = Decimal(str(value))
     except InvalidOperation:
-        raise FlowrouteUnexpectedResponseError(f"not an amount: {value!r}") from None
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise FlowrouteUnexpectedResponseError(f"not an amount: {value!r}")
+    return amount
+
+
+def _url(value: object, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise FlowrouteUnexpectedResponseError(f"{name} is not text but {type(value).__name__}")
+    return value or None
 
 
 def _instant(value: object, name: str) -> datetime | None:
@@ -112,7 +121,7 @@ class CdrExport:
             )
         try:
             return cls._from_attributes(str(export_id), attributes)
-        except (FlowrouteUnexpectedResponseError, FlowrouteValueError, ValueError, TypeError) as e:
+        except (FlowrouteUnexpectedResponseError, ValueError, TypeError, OverflowError) as e:
             raise FlowrouteUnexpectedResponseError(
                 f"Export {export_id}, as Flowroute describes it: {e}"
             ) from None
@@ -128,8 +137,8 @@ class CdrExport:
             id=export_id,
             status=ExportStatus(attributes.get("status")),
             status_text=str(attributes.get("status")),
-            download_url=attributes.get("download_url") or None,
-            callback_url=attributes.get("callback_url") or None,
+            download_url=_url(attributes.get("download_url"), "download_url"),
+            callback_url=_url(attributes.get("callback_url"), "callback_url"),
             requested_at=_instant(attributes.get("requested_at"), "requested_at"),
             created_at=_instant(attributes.get("created_at"), "created_at"),
             expires_at=_instant(attributes.get("expires_at"), "expires_at"),

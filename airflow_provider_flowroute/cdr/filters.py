@@ -11,7 +11,6 @@ import ast
 import difflib
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -39,7 +38,8 @@ def _wrong(name: str, value: object, expected: str) -> FlowrouteValueError:
 
 
 def _literal(text: str) -> Any:
-    """What a template made text of: JSON (first: as Python, its escapes would mean something else), or a Python literal."""
+    """What a template made text of: JSON, or a Python literal."""
+    # JSON first: read as Python, its escapes would come out as other text.
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)
@@ -230,9 +230,8 @@ def _canonical(name: str, value: object) -> object:
     if reader is _strings:
         return frozenset(_strings(name, value))
     if reader in (_seconds, _dollars):
-        number = _decimal(value)
         # Through float, as JSON carries it: 0.1 sent may come back as 0.10 or 0.1000000000000000055.
-        return None if number is None else math.frexp(float(number))
+        return float(reader(name, value))
     if reader is _boolean:
         return _boolean(name, value) or None
     if reader is not None:

@@ -74,8 +74,11 @@ def inflate(compressed: io.RawIOBase) -> Iterator[bytes]:
     :raises CdrExportIntegrityError: at the end, when all good bytes were given out already: keep them in a
         temporary place until then.
     """
+    source = io.BufferedReader(compressed, BLOCK_BYTES)
+    if not source.peek(1):  # which GzipFile would take for an empty file
+        raise CdrExportIntegrityError("the gzip stream is not whole (it has not a single byte)")
     try:
-        with gzip.GzipFile(fileobj=io.BufferedReader(compressed, BLOCK_BYTES)) as file:
+        with gzip.GzipFile(fileobj=source) as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
     except (EOFError, gzip.BadGzipFile, zlib.error) as e:
@@ -96,7 +99,7 @@ class RowCounter:
         pieces = block.split(b'"')
         self._lines += sum(piece.count(b"\n") for piece in pieces[self._quoted :: 2])
         self._quoted ^= len(pieces) % 2 == 0
-        self._ended = block.endswith(b"\n")
+        self._ended = block.endswith(b"\n") if block else self._ended
 
     @property
     def rows(self) -> int:

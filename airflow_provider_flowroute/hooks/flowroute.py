@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ class FlowrouteHook(BaseHook):
     def _client_for(
         self, connection: Connection, extra: Mapping[str, Any], **overrides: Any
     ) -> FlowrouteClient:
-        name = self.flowroute_conn_id
+        name = overrides.pop("name", self.flowroute_conn_id)
         if not connection.login or not connection.password:
             missing = "Access Key (login)" if not connection.login else "Secret Key (password)"
             raise FlowrouteConnectionConfigError(f"Connection {name!r} has no {missing}: fill it in.")
@@ -88,16 +89,18 @@ class FlowrouteHook(BaseHook):
 
     def _base_url(self, connection: Connection) -> str:
         """The API's URL from host, port and schema, which the form, a URI and JSON fill in differently."""
-        host = (connection.host or "").strip().rstrip("/")
+        host = (connection.host or "").strip()
         if not host:
             return DEFAULT_BASE_URL
         if "://" not in host:
+            if host.count(":") > 1 and not host.startswith("["):  # IPv6, as a URI leaves it
+                host = f"[{host}]"
             host = f"{connection.schema if connection.schema in ('http', 'https') else 'https'}://{host}"
         try:
             url = urlsplit(host)
             port = url.port or connection.port or None
-        except ValueError as e:
-            raise self._bad("host", connection.host, f"a URL such as {DEFAULT_BASE_URL} ({e})") from None
+        except ValueError:
+            raise self._bad("host", connection.host, f"a URL such as {DEFAULT_BASE_URL}") from None
         if (
             url.scheme not in ("http", "https")
             or not url.hostname
@@ -109,12 +112,13 @@ class FlowrouteHook(BaseHook):
         if url.scheme == "http" and not is_loopback(url.hostname):
             raise self._bad("host", connection.host, "https: over http the keys would go out in clear")
         hostname = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
-        return f"{url.scheme}://{hostname}{f':{port}' if port else ''}{url.path.removesuffix('/v2')}"
+        path = url.path.rstrip("/").removesuffix("/v2")
+        return f"{url.scheme}://{hostname}{f':{port}' if port else ''}{path}"
 
     def _read_extra(self, extra: Mapping[str, Any]) -> dict[str, Any]:
         """The client's options from the extra, in which forms of several Airflows leave nulls, text and prefixes."""
         prefix = f"extra__{self.conn_type}__"
-        given = {name.removeprefix(prefix): value for name, value in extra.items()}
+        given = {name.removeprefix(prefix): value for name, value in extra.items() if value not in (None, "")}
         unknown = sorted(given.keys() - CONNECTION_FIELDS.keys())
         if unknown:
             self.log.warning(
@@ -125,25 +129,26 @@ class FlowrouteHook(BaseHook):
             )
         options = {}
         for name, (read, expected) in _READERS.items():
-            value = given.get(name)
-            if value is None or value == "":
+            if name not in given:
                 continue
             try:
-                options[name] = read(value)
-            except (ValueError, TypeError, AttributeError):
-                raise self._bad(f"extra {name!r}", value, expected) from None
+                options[name] = read(given[name])
+            except (ValueError, TypeError, AttributeError, OverflowError, OSError):
+                raise self._bad(f"extra {name!r}", given[name], expected) from None
         return options
 
     def _bad(self, field: str, value: object, expected: str) -> FlowrouteConnectionConfigError:
+        shown = re.sub(r"""(['"]).*@""", r"\1***@", repr(value))  # a URL's user and password
         return FlowrouteConnectionConfigError(
-            f"Connection {self.flowroute_conn_id!r}: its {field} is {value!r}; expected {expected}."
+            f"Connection {self.flowroute_conn_id!r}: its {field} is {shown}; expected {expected}."
         )
 
     def test_connection(self) -> tuple[bool, str]:
         """What the Test button does: one cheap authenticated read, without the usual patience."""
         try:
             connection = self.get_connection(self.flowroute_conn_id)
-            client = self._client_for(connection, connection.extra_dejson, retries=0)
+            # The form's Test gives the connection a made-up id, which would tell the user nothing.
+            client = self._client_for(connection, connection.extra_dejson, name="under test", retries=0)
             next(client.list_cdr_exports(page_size=1), None)
         except FlowrouteError as e:
             return False, str(e)
@@ -207,8 +212,11 @@ def _verify(value: Any) -> bool | str:
 
 
 def _hosts(value: Any) -> tuple[str, ...]:
-    hosts = value.split(",") if isinstance(value, str) else list(value)
-    return tuple(host.strip().lower() for host in hosts if host.strip())
+    given = value.split(",") if isinstance(value, str) else list(value)
+    hosts = tuple(host.strip().lower() for host in given if host.strip())
+    if not all(re.fullmatch(r"[a-z0-9._-]+", host) for host in hosts):
+        raise ValueError(value)
+    return hosts
 
 
 _READERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
@@ -217,5 +225,5 @@ _READERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "retries": (_count, "a whole number, 0 or more"),
     "proxies": (_proxies, 'a URL, or an object such as {"https": "http://proxy:3128"}'),
     "verify": (_verify, "true, false, or the path of a CA bundle that exists on the worker"),
-    "download_hosts": (_hosts, "host names, as a list or separated by commas"),
+    "download_hosts": (_hosts, "host names alone, as a list or separated by commas"),
 }

@@ -1,0 +1,20 @@
+"""Says why an Airflow cannot be installed with this Python, before pip says it at length.
+
+Runs on whatever ``python3`` is, so it keeps to what Python 3.6 understands.
+"""
+
+import sys
+
+airflow = sys.argv[1]
+have = f"{sys.executable} is Python {sys.version_info[0]}.{sys.version_info[1]}"
+other = "Name another one: make PYTHON=python3.12 ..."
+
+if sys.version_info < (3, 11):  # noqa: UP036 - that is what it is here to find out
+    sys.exit(f"This needs Python 3.11 or newer, and {have}. {other}")
+if airflow == "2.11" and sys.version_info >= (3, 13):
+    sys.exit(f"Airflow 2.11 needs Python 3.11 or 3.12, and {have}. {other}")
+try:
+    import ensurepip  # noqa: F401
+    import venv  # noqa: F401
+except ImportError:
+    sys.exit(f"{sys.executable} has no venv module. On Debian and Ubuntu: apt-get install python3-venv")

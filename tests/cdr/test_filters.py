@@ -1,0 +1,310 @@
+"""What a user may write in ``filter_parameters``, what templates make of it, and what is sent."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_flowroute.cdr.filters import (
+    FILTERS,
+    read_callback_url,
+    read_filter_parameters,
+    request_parameters,
+)
+from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
+from airflow_provider_flowroute.exceptions import FlowrouteValueError
+
+LISTS = [
+    "number_aliases",
+    "number_aliases_contains",
+    "destination_numbers",
+    "callerid_numbers",
+    "custom_x_tags",
+    "custom_x_tag",
+    "destination_countries_included",
+    "destination_countries_excluded",
+    "destination_prefix",
+    "callerid_prefix",
+]
+SECONDS = ["duration_greater_than", "duration_less_than"]
+DOLLARS = ["cost_greater_than", "cost_less_than"]
+BOOLEANS = ["tollfree_only", "exclude_cancelled"]
+REFERENCE = {*LISTS, *SECONDS, *DOLLARS, *BOOLEANS, "caller_ip", "direction"}
+
+# What is written, and what is sent for it.
+LIST_FORMS: list[tuple[Any, list[str]]] = [
+    (["Office 221", "Office 888"], ["Office 221", "Office 888"]),
+    (("a",), ["a"]),
+    ({"a"}, ["a"]),
+    ("['Office 221', 'Office 888']", ["Office 221", "Office 888"]),
+    ('["Office 221", "Ü"]', ["Office 221", "Ü"]),
+    ("['+12065551212']", ["+12065551212"]),
+    ('["\\ud83d\\udcde"]', ["📞"]),
+    ([12065551212], ["12065551212"]),
+    ("[+12065551212]", ["12065551212"]),
+]
+SECOND_FORMS: list[tuple[Any, float]] = [
+    (60, 60), ("60", 60), (" 60 ", 60), (60.0, 60), ("1.5", 1.5), (0, 0), ("0", 0), (Decimal("7.25"), 7.25),
+]  # fmt: skip
+DOLLAR_FORMS: list[tuple[Any, float]] = [(1, 1.0), ("0.25", 0.25), (0.25, 0.25), (Decimal("0.1"), 0.1)]
+BOOLEAN_FORMS: list[tuple[Any, bool]] = [
+    (True, True), (False, False), ("True", True), ("true", True), ("False", False), (" false ", False),
+]  # fmt: skip
+RIGHT = [
+    *((name, *form) for name in LISTS for form in LIST_FORMS),
+    *((name, *form) for name in SECONDS for form in SECOND_FORMS),
+    *((name, *form) for name in DOLLARS for form in DOLLAR_FORMS),
+    *((name, *form) for name in BOOLEANS for form in BOOLEAN_FORMS),
+    ("caller_ip", "203.0.113.7", "203.0.113.7"),
+    ("direction", "inbound", "inbound"),
+    ("direction", "Outbound", "outbound"),
+    ("direction", " INBOUND ", "inbound"),
+]
+NO_LISTS = [
+    "Office 221",
+    "12065551212",
+    12065551212,
+    [],
+    "[]",
+    [""],
+    ["None"],
+    [None],
+    [True],
+    [1.5],
+    {"a": 1},
+]
+WRONG = [
+    *((name, value) for name in LISTS for value in NO_LISTS),
+    *((name, value) for name in SECONDS + DOLLARS for value in ("an hour", -1, "-1", True, [60], float("nan"), "inf")),
+    *((name, value) for name in BOOLEANS for value in ("yes", 1, 0, "1", [], "")),
+    *(("caller_ip", value) for value in ("", 3405803783, ["203.0.113.7"])),
+    *(("direction", value) for value in ("both", "", "in", True, ["inbound"])),
+]  # fmt: skip
+
+
+def sent(**parameters: Any) -> dict[str, Any]:
+    return read_filter_parameters(parameters)[0]
+
+
+def test_every_name_of_the_reference_is_known_and_no_other():
+    assert set(FILTERS) == REFERENCE
+
+
+@pytest.mark.parametrize(("name", "written", "expected"), RIGHT)
+def test_a_value_comes_back_to_its_type_whatever_a_template_made_of_it(
+    name: str, written: Any, expected: Any
+):
+    value = sent(**{name: written})[name]
+
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_with_its_filter_and_itself(name: str, value: Any):
+    with pytest.raises(FlowrouteValueError) as caught:
+        sent(**{name: value})
+
+    assert f"filter_parameters[{name!r}] is {value!r} ({type(value).__name__}): expected " in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("value", [None, "None"])
+@pytest.mark.parametrize("name", [*sorted(REFERENCE), "portal_only"])
+def test_none_and_what_a_template_makes_of_it_leave_a_filter_out(name: str, value: Any):
+    assert read_filter_parameters({name: value, "tollfree_only": True} | {name: value})[0] == (
+        {} if name == "tollfree_only" else {"tollfree_only": True}
+    )
+
+
+@pytest.mark.parametrize("parameters", [None, "None", {}, "{}"])
+def test_no_filters_at_all_select_every_call(parameters: Any):
+    assert read_filter_parameters(parameters) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'direction': 'inbound', 'duration_less_than': 60, 'tollfree_only': True, 'caller_ip': None}",
+        '{"direction": "inbound", "duration_less_than": 60, "tollfree_only": true, "caller_ip": null}',
+    ],
+)
+def test_a_whole_mapping_that_a_template_rendered_to_text_is_read(text: str):
+    filters, window = read_filter_parameters(text)
+
+    assert filters == {"direction": "inbound", "duration_less_than": 60, "tollfree_only": True}
+    assert window is None
+
+
+@pytest.mark.parametrize("parameters", ["", "direction=inbound", "[1]", 5, ["direction"], "{'a': "])
+def test_what_is_no_mapping_is_refused_with_itself(parameters: Any):
+    with pytest.raises(FlowrouteValueError) as caught:
+        read_filter_parameters(parameters)
+
+    assert f"filter_parameters is {parameters!r}" in str(caught.value)
+    assert "expected a dict" in str(caught.value)
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(FlowrouteValueError, match="the name 5: names are text"):
+        read_filter_parameters({5: "a"})
+
+
+@pytest.mark.parametrize(("low", "high"), [(60, 60), ("61", 60), (1, "0.5")])
+@pytest.mark.parametrize("quantity", ["duration", "cost"])
+def test_a_pair_that_selects_nothing_is_refused_with_both_values(quantity: str, low: Any, high: Any):
+    with pytest.raises(FlowrouteValueError, match="selects nothing") as caught:
+        sent(**{f"{quantity}_greater_than": low, f"{quantity}_less_than": high})
+
+    assert f"{quantity}_greater_than is {float(low):g}" in str(caught.value).replace(".0", "")
+    assert f"{quantity}_less_than is {float(high):g}" in str(caught.value).replace(".0", "")
+
+
+def test_a_pair_that_selects_something_is_sent():
+    assert sent(duration_greater_than=0, duration_less_than="60") == {
+        "duration_greater_than": 0,
+        "duration_less_than": 60,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("tollfree", "tollfree_only"),
+        ("number_alias", "number_aliases"),
+        ("duration_more_than", "duration_less_than"),
+        ("start_call_starttime", WINDOW_START),
+    ],
+)
+def test_an_unknown_name_is_sent_with_a_warning_that_names_the_nearest(
+    name: str, nearest: str, caplog: pytest.LogCaptureFixture
+):
+    with caplog.at_level(logging.WARNING):
+        assert sent(**{name: [1, "a"]}) == {name: [1, "a"]}
+
+    assert len(caplog.records) == 1
+    assert repr(name) in caplog.text
+    assert f"did you mean {nearest!r}?" in caplog.text
+    assert "sent as it stands" in caplog.text
+
+
+def test_an_unknown_name_like_no_other_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture):
+    assert sent(e911=True) == {"e911": True}
+    assert "'e911'" in caplog.text
+    assert "did you mean" not in caplog.text
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE))
+def test_a_known_name_is_not_warned_about(name: str, caplog: pytest.LogCaptureFixture):
+    sent(**{name: next(written for known, written, _ in RIGHT if known == name)})
+
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("day", [date(2026, 11, 23), datetime(2026, 11, 23, tzinfo=UTC)])
+def test_a_date_under_an_unknown_name_is_sent_in_flowroutes_form(day: date):
+    assert sent(answered_after=day) == {"answered_after": "2026-11-23 00:00:00"}
+
+
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), object, b"bytes"])
+def test_an_unknown_name_with_what_json_cannot_hold_is_refused(value: Any):
+    with pytest.raises(
+        FlowrouteValueError, match=r"filter_parameters\['portal_only'\].*something JSON can hold"
+    ):
+        sent(portal_only=value)
+
+
+def test_a_window_among_the_filters_is_taken_out_of_them():
+    filters, window = read_filter_parameters(
+        {WINDOW_START: date(2026, 11, 22), WINDOW_END: "2026-11-23 01:00:00+01:00", "direction": "inbound"}
+    )
+
+    assert filters == {"direction": "inbound"}
+    assert str(window) == "2026-11-22 00:00:00 .. 2026-11-23 00:00:00 UTC"
+
+
+@pytest.mark.parametrize(("present", "absent"), [(WINDOW_START, WINDOW_END), (WINDOW_END, WINDOW_START)])
+def test_half_a_window_is_refused(present: str, absent: str):
+    with pytest.raises(FlowrouteValueError, match=f"{present} .'2026-11-23'. alone"):
+        read_filter_parameters({present: "2026-11-23", absent: "None"})
+
+
+def test_what_is_sent_has_the_window_in_flowroutes_form_and_is_json():
+    window = Window("2026-11-22T00:00:00+02:00", "2026-11-23")  # type: ignore[arg-type]
+
+    parameters = request_parameters(window, sent(tollfree_only="true", cost_less_than=Decimal("0.50")))
+
+    assert json.loads(json.dumps(parameters)) == {
+        "start_call_start_time": "2026-11-21 22:00:00",
+        "start_call_end_time": "2026-11-23 00:00:00",
+        "tollfree_only": True,
+        "cost_less_than": 0.5,
+    }
+
+
+texts = st.text(min_size=1).filter(lambda text: text != "None")
+values = {
+    **dict.fromkeys(LISTS, st.lists(texts, min_size=1, max_size=4)),
+    **dict.fromkeys(SECONDS, st.integers(0, 10**6) | st.floats(0, 10**6)),
+    **dict.fromkeys(DOLLARS, st.floats(0, 10**6)),
+    **dict.fromkeys(BOOLEANS, st.booleans()),
+    "caller_ip": st.ip_addresses(v=4).map(str),
+    "direction": st.sampled_from(["inbound", "outbound"]),
+}
+
+
+def are_possible(filters: dict[str, Any]) -> bool:
+    return all(
+        filters.get(f"{quantity}_greater_than", -1) < filters.get(f"{quantity}_less_than", float("inf"))
+        for quantity in ("duration", "cost")
+    )
+
+
+requests = st.fixed_dictionaries({}, optional=values).filter(are_possible)
+
+
+@given(requests)
+def test_reading_filters_again_changes_nothing(written: dict[str, Any]):
+    filters, _ = read_filter_parameters(written)
+
+    again, _ = read_filter_parameters(filters)
+    assert again == filters
+    assert {name: type(value) for name, value in again.items()} == {
+        name: type(value) for name, value in filters.items()
+    }
+
+
+@given(requests)
+def test_filters_come_through_a_template_as_they_were_each_alone_or_all_at_once(written: dict[str, Any]):
+    filters, _ = read_filter_parameters(written)
+
+    assert read_filter_parameters({name: str(value) for name, value in written.items()})[0] == filters
+    assert read_filter_parameters(str(written))[0] == filters
+    assert read_filter_parameters(json.dumps(written))[0] == filters
+
+
+@pytest.mark.parametrize("value", [None, "None"])
+def test_no_callback_url_is_none(value: Any):
+    assert read_callback_url(value) is None
+
+
+@pytest.mark.parametrize("value", ["http://example.com", "https://example.com:8443/cdrs?token=x"])
+def test_a_callback_url_is_kept(value: str):
+    assert read_callback_url(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["", "example.com/cdrs", "ftp://example.com", "https://", 5, ["https://example.com"]]
+)
+def test_a_callback_url_that_flowroute_cannot_reach_is_refused(value: Any):
+    with pytest.raises(FlowrouteValueError) as caught:
+        read_callback_url(value)
+    assert f"callback_url is {value!r}" in str(caught.value)
