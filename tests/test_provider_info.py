@@ -1,0 +1,104 @@
+"""What Airflow learns of this package before any DAG: valid, true and cheap."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from importlib.metadata import distribution, entry_points, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+import airflow_provider_flowroute
+from airflow_provider_flowroute import CONNECTION_FIELDS, get_provider_info
+
+INFO = get_provider_info()
+
+
+def modules_of(info: dict[str, Any]) -> list[str]:
+    listed = [entry for kind in ("hooks", "operators", "sensors", "triggers") for entry in info[kind]]
+    return [module for entry in listed for module in entry["python-modules"]] + [
+        entry["python-module"] for entry in info["transfers"]
+    ]
+
+
+def test_it_is_what_airflow_expects_of_a_provider():
+    import airflow
+
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+
+    assert [error.message for error in Draft7Validator(schema).iter_errors(INFO)] == []
+
+
+def test_it_names_the_distribution_and_its_version():
+    assert INFO["package-name"] == distribution("airflow-provider-flowroute").metadata["Name"]
+    assert INFO["versions"] == [airflow_provider_flowroute.__version__]
+    assert version("airflow-provider-flowroute") == airflow_provider_flowroute.__version__
+
+
+def test_airflow_finds_it_by_its_entry_point():
+    (found,) = (
+        each
+        for each in entry_points(group="apache_airflow_provider")
+        if each.value.startswith("airflow_provider_flowroute")
+    )
+
+    assert found.load()() == INFO
+
+
+@pytest.mark.parametrize("module", modules_of(INFO))
+def test_every_module_it_names_can_be_imported(module: str):
+    importlib.import_module(module)
+
+
+def test_it_names_every_module_that_has_something_for_a_dag():
+    package = Path(airflow_provider_flowroute.__file__).parent
+    there = {
+        f"airflow_provider_flowroute.{folder}.{file.stem}"
+        for folder in ("hooks", "operators", "sensors", "triggers", "transfers")
+        for file in (package / folder).glob("*.py")
+        if file.stem != "__init__"
+    }
+
+    assert set(modules_of(INFO)) == there
+
+
+def test_the_hook_it_names_is_there():
+    (connection_type,) = INFO["connection-types"]
+    module, _, name = connection_type["hook-class-name"].rpartition(".")
+
+    assert getattr(importlib.import_module(module), name).conn_type == "flowroute"
+
+
+@pytest.mark.parametrize("name", CONNECTION_FIELDS)
+def test_a_field_of_the_form_may_stay_empty_and_has_no_default(name: str):
+    field = CONNECTION_FIELDS[name]
+
+    assert "null" in field["schema"]["type"]
+    assert "default" not in field["schema"]
+    assert field["label"]
+    assert "Default" in field["description"] or name == "download_hosts"
+
+
+def test_asking_for_it_imports_neither_airflow_nor_requests():
+    code = (
+        "import sys; from airflow_provider_flowroute import get_provider_info; get_provider_info(); "
+        "print([name for name in sys.modules if name.split('.')[0] in ('airflow', 'requests', 'urllib3', 'pendulum')])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_process_gets_its_own_copy():
+    get_provider_info()["versions"].append("changed")
+
+    assert get_provider_info() == INFO
+
+
+def test_its_types_are_there_for_the_users_type_checker():
+    assert (Path(airflow_provider_flowroute.__file__).parent / "py.typed").exists()
