@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -176,6 +177,22 @@ class FlowrouteHook(BaseHook):
             )
 
         return {name: field(definition) for name, definition in CONNECTION_FIELDS.items()}
+
+
+class UsesFlowroute:
+    """What operators and sensors share: a hook for their ``flowroute_conn_id``, made when it is first needed."""
+
+    flowroute_conn_id: str
+
+    @cached_property
+    def hook(self) -> FlowrouteHook:
+        """The hook for ``flowroute_conn_id``."""
+        return FlowrouteHook(self.flowroute_conn_id)
+
+    @property
+    def client(self) -> FlowrouteClient:
+        """The client of the hook."""
+        return self.hook.get_conn()
 
 
 def _seconds(value: Any) -> float:

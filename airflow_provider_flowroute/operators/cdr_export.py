@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pendulum
@@ -22,7 +21,11 @@ from airflow_provider_flowroute.exceptions import (
     CdrExportTimeoutError,
     FlowrouteValueError,
 )
-from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook, no_retry_for_permanent_errors
+from airflow_provider_flowroute.hooks.flowroute import (
+    FlowrouteHook,
+    UsesFlowroute,
+    no_retry_for_permanent_errors,
+)
 from airflow_provider_flowroute.triggers.cdr_export import (
     DEFERRAL_GRACE,
     CdrExportTrigger,
@@ -32,7 +35,6 @@ from airflow_provider_flowroute.triggers.cdr_export import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_flowroute.client import FlowrouteClient
 
 _NO_INTERVAL = (
     "This run has no data interval to take the window from ({interval}). Give the DAG "
@@ -41,7 +43,7 @@ _NO_INTERVAL = (
 )
 
 
-class CreateCdrExportOperator(BaseOperator):
+class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
     """Has Flowroute build an export of the calls that began in a window. Returns the export's id.
 
     The window is the run's data interval, unless it is given: as ``start_call_start_time`` and
@@ -95,16 +97,6 @@ class CreateCdrExportOperator(BaseOperator):
         self.deferrable = deferrable
         self.poke_interval = _seconds(poke_interval)
         self.timeout = _seconds(timeout)
-
-    @cached_property
-    def hook(self) -> FlowrouteHook:
-        """The hook for ``flowroute_conn_id``."""
-        return FlowrouteHook(self.flowroute_conn_id)
-
-    @property
-    def client(self) -> FlowrouteClient:
-        """The client of the hook."""
-        return self.hook.get_conn()
 
     def execute(self, context: Context) -> str:
         """Create the export, and wait for it if asked to."""

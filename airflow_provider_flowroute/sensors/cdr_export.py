@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
@@ -18,7 +17,11 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_flowroute.cdr.export import CdrExport, check_export_id
 from airflow_provider_flowroute.exceptions import CdrExportTimeoutError
-from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook, no_retry_for_permanent_errors
+from airflow_provider_flowroute.hooks.flowroute import (
+    FlowrouteHook,
+    UsesFlowroute,
+    no_retry_for_permanent_errors,
+)
 from airflow_provider_flowroute.triggers.cdr_export import (
     DEFERRAL_GRACE,
     CdrExportTrigger,
@@ -28,10 +31,8 @@ from airflow_provider_flowroute.triggers.cdr_export import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_flowroute.client import FlowrouteClient
 
-
-class CdrExportSensor(BaseSensorOperator):
+class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
     """Waits until a CDR export is completed, then pushes its summary.
 
     The summary has ``id``, ``status``, ``window``, ``num_calls``, ``total_cost``, ``billed_minutes``, ``fees``
@@ -64,16 +65,6 @@ class CdrExportSensor(BaseSensorOperator):
         self.export_id = export_id
         self.flowroute_conn_id = flowroute_conn_id
         self.deferrable = deferrable
-
-    @cached_property
-    def hook(self) -> FlowrouteHook:
-        """The hook for ``flowroute_conn_id``."""
-        return FlowrouteHook(self.flowroute_conn_id)
-
-    @property
-    def client(self) -> FlowrouteClient:
-        """The client of the hook."""
-        return self.hook.get_conn()
 
     def execute(self, context: Context) -> Any:
         """Look; then wait in the way the sensor was asked to."""

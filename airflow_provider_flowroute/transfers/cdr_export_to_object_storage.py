@@ -7,7 +7,6 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,22 @@ from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
 from airflow_provider_flowroute.cdr.export import check_export_id
 from airflow_provider_flowroute.cdr.records import RowCounter, Tee, inflate
 from airflow_provider_flowroute.exceptions import CdrExportIntegrityError, FlowrouteValueError
-from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook, no_retry_for_permanent_errors
+from airflow_provider_flowroute.hooks.flowroute import (
+    FlowrouteHook,
+    UsesFlowroute,
+    no_retry_for_permanent_errors,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_flowroute.cdr.export import CdrExport
-    from airflow_provider_flowroute.client import FlowrouteClient
 
 #: By the path's suffix, longest first.
 FORMATS = (".csv.gz", ".csv")
 
 
-class CdrExportToObjectStorageOperator(BaseOperator):
+class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
     """Lands the file of a completed export: all of it, or nothing.
 
     The file goes through a temporary place, where its gzip is checked to the end and its rows are compared
@@ -63,16 +65,6 @@ class CdrExportToObjectStorageOperator(BaseOperator):
         self.path = path
         self.overwrite = overwrite
         self.flowroute_conn_id = flowroute_conn_id
-
-    @cached_property
-    def hook(self) -> FlowrouteHook:
-        """The hook for ``flowroute_conn_id``."""
-        return FlowrouteHook(self.flowroute_conn_id)
-
-    @property
-    def client(self) -> FlowrouteClient:
-        """The client of the hook."""
-        return self.hook.get_conn()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Download, check, publish."""
