@@ -105,6 +105,8 @@ def standalone(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[byte
 
 def end_session(leader: subprocess.Popen[bytes]) -> None:
     """End every process of a session. Some make a group of their own, so ending the group is not enough."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one would leave the rest running
+        signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in in_session(leader.pid):
             with suppress(ProcessLookupError):
