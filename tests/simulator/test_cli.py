@@ -45,9 +45,12 @@ def test_it_prints_the_connection_and_each_request_and_stops_cleanly(number: sig
         assert (connection["login"], connection["password"]) == ("mine", "it's")
         reply = requests.get(connection["host"] + "/v2/cdrs/exports", auth=("mine", "it's"), timeout=10)
         assert reply.status_code == 200
+        # Read before it is stopped: the line comes after the reply.
+        assert process.stdout is not None
+        assert process.stdout.readline() == "    200 list     GET /v2/cdrs/exports\n"
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
-    assert out == "    200 list     GET /v2/cdrs/exports\nStopped.\n"
+    assert out == "Stopped.\n"
     assert (process.returncode, err) == (0, "")
 
 
