@@ -10,6 +10,10 @@ INSTALLED := .venv-$(AIRFLOW)/.installed
 TEST_ARGS ?=
 PORT      ?= 8080
 
+ifeq ($(filter $(AIRFLOW),$(AIRFLOWS)),)
+$(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo ui test test-all test-one lint types import-cost dist constraints clean
 
