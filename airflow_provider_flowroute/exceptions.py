@@ -140,3 +140,20 @@ class CdrExportIntegrityError(FlowrouteError):
     """
 
     transient = True
+
+
+class CdrExportMismatchError(CdrExportIntegrityError):
+    """The file is whole, but not what Flowroute says the export holds. Nothing was published."""
+
+
+class CdrExportFormatError(FlowrouteError):
+    """The file is whole, but its header, a row or a value is not of the form it should have. Nothing was published.
+
+    Another download would be the same.
+    """
+
+
+class CdrExportLandingError(FlowrouteError):
+    """The file could not be written where it should go: no space, no permission, no such bucket."""
+
+    transient = True

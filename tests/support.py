@@ -106,6 +106,33 @@ def serving(answer: Callable[[Answer], None], tls: ssl.SSLContext | None = None)
         thread.join()
 
 
+@contextmanager
+def serving_export(file: bytes, **attributes: Any) -> Iterator[TinyServer]:
+    """An account with one completed export, ``1``, of a day in 2019, whose file is any bytes at all."""
+
+    def answer(request: Answer) -> None:
+        if request.path == "/file":
+            request.send(200, file)
+        else:
+            told = {
+                "status": "completed",
+                "download_url": f"{server.url}/file",
+                "filter_parameters": {
+                    "start_call_start_time": "2019-06-25 00:00:00",
+                    "start_call_end_time": "2019-06-26 00:00:00",
+                },
+            }
+            request.send(200, {"data": {"id": "1", "attributes": {**told, **attributes}}})
+
+    with serving(answer) as server:
+        yield server
+
+
+def connection_json(url: str) -> str:
+    """The Airflow connection to an account at this address."""
+    return json.dumps({"conn_type": "flowroute", "login": "key", "password": SECRET_KEY, "host": url})
+
+
 def a_closed_port() -> int:
     """A port of this machine that nobody listens on."""
     with socket.socket() as sock:

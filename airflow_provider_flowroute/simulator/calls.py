@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import cast
 
-from airflow_provider_flowroute.cdr.records import COLUMNS
+from airflow_provider_flowroute.cdr.columns import COLUMNS
 from airflow_provider_flowroute.simulator import dialplan
 from airflow_provider_flowroute.simulator.dialplan import OwnNumber, Place
 

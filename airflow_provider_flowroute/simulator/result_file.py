@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from airflow_provider_flowroute.cdr.records import COLUMNS
+from airflow_provider_flowroute.cdr.columns import COLUMNS
 from airflow_provider_flowroute.simulator.calls import SAMPLE_COLUMNS, SAMPLE_DAY, Call
 
 #: What the resource calls each sum, and the column it is the sum of.

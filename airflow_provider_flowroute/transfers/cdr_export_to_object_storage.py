@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
+from airflow.providers.common.compat.sdk import Asset, BaseOperator, ObjectStoragePath
 
 from airflow_provider_flowroute.cdr.export import check_export_id
-from airflow_provider_flowroute.cdr.records import RowCounter, Tee, inflate
-from airflow_provider_flowroute.exceptions import CdrExportIntegrityError, FlowrouteValueError
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFormatError,
+    CdrExportIntegrityError,
+    CdrExportLandingError,
+    CdrExportMismatchError,
+    FlowrouteValueError,
+)
 from airflow_provider_flowroute.hooks.flowroute import (
     FlowrouteHook,
     UsesFlowroute,
     no_retry_for_permanent_errors,
 )
+from airflow_provider_flowroute.publishing import staged_for
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_flowroute.cdr.export import CdrExport
+    from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
 
-#: By the path's suffix, longest first.
-FORMATS = (".csv.gz", ".csv")
+ON_MISMATCH = ("fail", "warn")
 
 
 class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
-    """Lands the file of a completed export: all of it, or nothing.
+    """Lands the file of a completed export: proved whole, or not at all.
 
-    The file goes through a temporary place, where its gzip is checked to the end and its rows are compared
-    with the export's ``num_calls``. Only then does it take the target's place, in one step: whoever reads the
-    target sees the old whole file or the new whole file.
+    The file goes through a temporary place, where it is reconciled with what Flowroute says of the export: gzip intact
+    to its end, as many rows as ``num_calls``, the sum of ``total_cost`` equal to the cent's last decimal, every
+    ``start_time`` inside the window, no ``cdr_id`` twice. Only then does it take the target's place, in one step:
+    whoever reads the target sees the old whole file or the new whole file.
 
-    Returns ``{"path", "rows", "bytes", "export_id"}``.
+    Returns ``rows``, ``total_cost`` (US dollars, as text), ``billed_minutes`` (as text), ``first_start``,
+    ``last_start`` (ISO 8601, UTC), ``bytes``, ``path`` and ``export_id``. The same goes into the ``extra`` of the
+    events of the assets in ``outlets``.
 
     :param export_id: the id of a completed export. (templated)
     :param path: where the file goes: a local path, or any URL of ``ObjectStoragePath`` such as
-        ``s3://aws_default@bucket/cdrs/2019-06-25.csv.gz``. The suffix decides: ``.csv.gz`` keeps Flowroute's very
-        bytes, ``.csv`` is inflated. (templated)
+        ``s3://aws_default@bucket/cdrs/2019-06-25.parquet``. (templated)
+    :param file_format: ``parquet`` (typed columns; needs the extra ``parquet``), ``csv`` (inflated) or ``csv.gz``
+        (Flowroute's very bytes). Default: by the suffix of ``path``.
+    :param on_mismatch: what to do with a whole file that is not what Flowroute says: ``fail``, leaving the target as
+        it was, or ``warn``, landing it with a warning.
     :param overwrite: replace what is there; if False, a file that is there already fails the task.
     :param flowroute_conn_id: the id of the Airflow connection.
-    :raises CdrExportIntegrityError: the file is not whole, or not what the export says; a retry downloads anew.
+    :raises CdrExportIntegrityError: the file is not whole; a retry downloads it anew.
+    :raises CdrExportMismatchError: the file is not what Flowroute says.
+    :raises CdrExportLandingError: the file cannot be written where it should go.
+    :raises AirflowFailException: what no retry can mend: an id, a path or a link that cannot be used, or a file whose
+        header, rows or values are not of the form they should have (with line and column).
     """
 
     template_fields: Sequence[str] = ("export_id", "path")
@@ -56,36 +70,56 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
         *,
         export_id: str,
         path: str | ObjectStoragePath,
+        file_format: Literal["parquet", "csv", "csv.gz"] | None = None,
+        on_mismatch: Literal["fail", "warn"] = "fail",
         overwrite: bool = True,
         flowroute_conn_id: str = FlowrouteHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if on_mismatch not in ON_MISMATCH:
+            raise FlowrouteValueError(f"on_mismatch is {on_mismatch!r}: expected 'fail' or 'warn'.")
         self.export_id = export_id
         self.path = path
+        self.file_format = file_format
+        self.on_mismatch = on_mismatch
         self.overwrite = overwrite
         self.flowroute_conn_id = flowroute_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Download, check, publish."""
+        """Download, prove, publish."""
         with no_retry_for_permanent_errors():
             export_id = check_export_id(self.export_id)
-            path, suffix = self._target()
+            path, file_format = self._target()
             export = self.client.get_cdr_export(export_id)
             export.check_completed()
-            with _staged(path) as staged:
-                rows = self._fetch(export, staged, suffix)
+            with self._explained(export), staged_for(path) as staged:
+                result = self._stage(export, staged, file_format)
+                self._judge(export, result)
                 size = staged.stat().st_size
-        self.log.info("Landed %d calls (%d bytes) of export %s at %s.", rows, size, export.id, self.path)
-        return {"path": str(self.path), "rows": rows, "bytes": size, "export_id": export.id}
+        landed = {**result.figures.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
+        self.log.info(
+            "Landed export %s: %d calls, %s billed minutes, %s USD, %d bytes at %s.",
+            *(
+                landed[name]
+                for name in ("export_id", "rows", "billed_minutes", "total_cost", "bytes", "path")
+            ),
+        )
+        self._tell_assets(context, landed)
+        return landed
 
     def _target(self) -> tuple[ObjectStoragePath, str]:
+        from airflow_provider_flowroute.landing import FORMATS, check_format
+
         text = str(self.path)
-        suffix = next((suffix for suffix in FORMATS if text.endswith(suffix)), None)
-        if suffix is None or text.endswith(f"/{suffix}"):
+        by_suffix = next((each for each in FORMATS if text.endswith(f".{each}")), None)
+        file_format = self.file_format or by_suffix
+        if file_format is None or text in ("", "None") or text.endswith(("/", f"/.{by_suffix}")):
             raise FlowrouteValueError(
-                f"path is {text!r}: it must name a file that ends in {' or '.join(FORMATS)}, for that decides its form."
+                f"path is {text!r}: it must name a file that ends in .{', .'.join(FORMATS)}, for that decides its "
+                f"form, or any other file if file_format is given."
             )
+        check_format(file_format)
         try:
             path = ObjectStoragePath(self.path)
             _ = path.fs
@@ -102,52 +136,49 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
                 f"{text} is there already, and overwrite is False: nothing was downloaded. Remove it, or choose "
                 f"another path."
             )
-        return path, suffix
+        return path, file_format
 
-    def _fetch(self, export: CdrExport, staged: Path, suffix: str) -> int:
-        """Bring the export's file to ``staged``, checked.
+    def _stage(self, export: CdrExport, staged: Path, file_format: str) -> Reconciliation:
+        from airflow_provider_flowroute.landing import stage
 
-        :return: its rows.
-        """
-        counter = RowCounter()
+        with self.client.open_cdr_export(export) as download:
+            return stage(export, download, staged, file_format)
+
+    @contextmanager
+    def _explained(self, export: CdrExport) -> Iterator[None]:
+        """Say of which export and file an error is, and that nothing is lost."""
         try:
-            with self.client.open_cdr_export(export) as download, staged.open("wb") as file:
-                keep = suffix == ".csv.gz"
-                for block in inflate(Tee(download, file) if keep else download):
-                    counter.feed(block)
-                    if not keep:
-                        file.write(block)
-                os.fsync(file.fileno())
-        except CdrExportIntegrityError as e:
-            raise CdrExportIntegrityError(
-                f"The file of export {export.id} is damaged: {e}. {self.path} was left as it was."
+            yield
+        except (CdrExportIntegrityError, CdrExportFormatError) as e:
+            raise type(e)(
+                f"The file of export {export.id} cannot be landed: {str(e).rstrip('.')}. {self.path} was left as it "
+                f"was."
             ) from None
-        if export.num_calls is not None and counter.rows != export.num_calls:
-            raise CdrExportIntegrityError(
-                f"The file of export {export.id} has {counter.rows} rows, but Flowroute counts {export.num_calls} "
-                f"calls. {self.path} was left as it was."
-            )
-        return counter.rows
+        except OSError as e:
+            raise CdrExportLandingError(
+                f"Export {export.id} cannot be written to {self.path}: {e}. It was left as it was. Look for space, "
+                f"permissions and the bucket's name; what is not local passes through {tempfile.gettempdir()} first."
+            ) from e
 
+    def _judge(self, export: CdrExport, result: Reconciliation) -> None:
+        """Log what was compared, and stop what does not agree.
 
-@contextmanager
-def _staged(path: ObjectStoragePath) -> Iterator[Path]:
-    """A local file to fill, which becomes ``path`` if the block ends well and is gone if it does not.
+        :raises CdrExportMismatchError: unless mismatches are to be warned of only.
+        """
+        tell = self.log.warning if result.told_too_little else self.log.info
+        tell("Reconciliation of export %s: %s.", export.id, "; ".join(map(str, result.checks)))
+        if not result.mismatches:
+            return
+        wrong = "; ".join(map(str, result.mismatches))
+        if self.on_mismatch == "fail":
+            raise CdrExportMismatchError(f"it has {wrong}")
+        self.log.warning("Export %s is landed although it has %s: on_mismatch is 'warn'.", export.id, wrong)
 
-    Never the target itself: a remote file opened for writing is published, half as it is, when its block raises.
-    """
-    if path.protocol in ("", "file", "local"):
-        target = Path(os.path.realpath(path.path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A sibling, for a rename is one step only within a file system; not mkstemp, whose file only its owner reads.
-        staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-        try:
-            yield staged
-            staged.replace(target)
-        finally:
-            staged.unlink(missing_ok=True)
-        return
-    with tempfile.TemporaryDirectory(prefix="flowroute-") as directory:
-        staged = Path(directory, path.name)
-        yield staged
-        path.fs.put_file(os.fspath(staged), path.path)
+    def _tell_assets(self, context: Context, landed: dict[str, Any]) -> None:
+        """Put the figures into the events of the assets that the user declared as outlets."""
+        events = context.get("outlet_events")
+        if events is None:
+            return
+        for asset in self.outlets:
+            if isinstance(asset, Asset):
+                events[asset].extra.update(landed)

@@ -50,6 +50,7 @@ def run_dag(airflow_db: None, caplog: pytest.LogCaptureFixture) -> Iterator[Call
     def run(dag: Any, logical_date: datetime | None = DAY, conf: dict[str, Any] | None = None) -> Outcome:
         with caplog.at_level(logging.DEBUG):
             if AIRFLOW_2:
+                dag.sync_to_db()  # or no dataset of it is known
                 dag_run = dag.test(execution_date=logical_date, run_conf=conf)
             else:
                 _serialise(dag)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
+from airflow.providers.common.compat.sdk import DAG, Asset, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
@@ -59,6 +60,10 @@ def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
     assert landed == {
         "path": f"{tmp_path}/2019-06-25.csv.gz",
         "rows": 3,
+        "total_cost": "0.02468896",
+        "billed_minutes": "3.00",
+        "first_start": "2019-06-25T18:15:38+00:00",
+        "last_start": "2019-06-25T18:18:54+00:00",
         "bytes": (tmp_path / "2019-06-25.csv.gz").stat().st_size,
         "export_id": export.id,
     }
@@ -69,6 +74,34 @@ def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
     }
     assert "download_url" not in str(outcome.xcoms)
     assert "X-Amz" not in str(outcome.xcoms)
+
+
+def test_the_figures_reach_the_events_of_the_assets_that_the_user_declared(account, run_dag, tmp_path):
+    lake = Asset("file://lake/cdrs")
+    with a_dag("assets") as dag:
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE)
+        CdrExportToObjectStorageOperator(
+            task_id="land", export_id=create.output, path=f"{tmp_path}/day.parquet", outlets=[lake]
+        )
+    outcome = run_dag(dag)
+
+    [extra] = event_extras(dag)
+    assert extra == outcome.xcoms["land"]
+    assert (extra["rows"], extra["total_cost"], extra["export_id"]) == (3, "0.02468896", account.exports[0].id)
+    assert json.dumps(extra)
+
+
+def event_extras(dag: DAG) -> list[dict[str, Any]]:
+    """The ``extra`` of each event of an asset that a DAG's tasks made."""
+    from airflow.utils.session import create_session
+
+    if AIRFLOW_2:
+        from airflow.models.dataset import DatasetEvent as AssetEvent
+    else:
+        from airflow.models.asset import AssetEvent
+    with create_session() as session:
+        events = session.query(AssetEvent).filter(AssetEvent.source_dag_id == dag.dag_id)
+        return [event.extra for event in events]
 
 
 @pytest.mark.parametrize("deferrable", [False, True])

@@ -1,10 +1,12 @@
-"""Reading a result file: whole or refused, and its records counted as csv counts them."""
+"""Reading a result file: whole or refused, and cut between records only."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import io
+import logging
+import sys
 import zlib
 from itertools import pairwise
 
@@ -12,10 +14,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flowroute.cdr.records import BLOCK_BYTES, COLUMNS, RowCounter, Tee, inflate
-from airflow_provider_flowroute.exceptions import CdrExportIntegrityError
+from airflow_provider_flowroute.cdr import records
+from airflow_provider_flowroute.cdr.columns import COLUMNS
+from airflow_provider_flowroute.cdr.records import (
+    BLOCK_BYTES,
+    Header,
+    Tee,
+    inflate,
+    read_columns,
+    read_header,
+    whole_records,
+)
+from airflow_provider_flowroute.exceptions import CdrExportFormatError, CdrExportIntegrityError
 
 CSV = b"direction,number_alias\nOutbound,Office Line 2\nInbound,\n"
+
+
+NAMES = ",".join(COLUMNS)
+
+
+@pytest.fixture(params=["isal", "standard library"], autouse=True)
+def _inflater(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All holds with the one that inflates faster and with the one that is always there."""
+    if request.param == "standard library":
+        monkeypatch.setitem(sys.modules, "isal.igzip", None)
 
 
 class Stream(io.RawIOBase):
@@ -36,13 +58,6 @@ class Stream(io.RawIOBase):
 
 def inflated(content: bytes) -> bytes:
     return b"".join(inflate(Stream(content)))
-
-
-def test_the_columns_are_the_29_of_todays_files_and_begin_with_the_25_of_older_ones():
-    assert len(COLUMNS) == len(set(COLUMNS)) == 29
-    assert COLUMNS[0] == "direction"
-    assert COLUMNS[24] == "customer_ip"
-    assert COLUMNS[25:] == ("sip_callid", "cdr_id", "sip_from_tag", "sip_to_tag")
 
 
 @pytest.mark.parametrize("csv_bytes", [CSV, b"", CSV * 100_000], ids=["small", "empty", "many blocks"])
@@ -84,39 +99,50 @@ def test_a_tee_copies_the_very_bytes_that_pass():
     assert copy.getvalue() == content
 
 
-def rows_of(content: bytes, cuts: list[float]) -> int:
-    """Count with the content cut at these fractions of it."""
-    counter = RowCounter()
-    ends = [0, *sorted(int(cut * len(content)) for cut in cuts), len(content)]
-    for begin, end in pairwise(ends):
-        counter.feed(content[begin:end])
-    return counter.rows
+def test_an_object_without_a_byte_is_an_empty_file_where_that_is_expected():
+    assert list(inflate(Stream(b""), may_be_empty=True)) == []
+    assert inflated(gzip.compress(b"")) == b""
+
+
+def cut(content: bytes, cuts: list[float]) -> tuple[Header, list[bytes]]:
+    """Read with the content in blocks that end at these fractions of it."""
+    ends = [0, *sorted(int(part * len(content)) for part in cuts), len(content)]
+    header, chunks = read_header(whole_records(content[begin:end] for begin, end in pairwise(ends)))
+    return header, list(chunks)
+
+
+def a_file(*rows: str, header: str = NAMES, end: str = "\n") -> bytes:
+    return "".join(line + end for line in (header, *rows)).encode()
 
 
 @pytest.mark.parametrize(
-    ("content", "rows"),
+    ("content", "rest"),
     [
-        (b"", 0),
-        (b"header", 0),
-        (b"header\n", 0),
-        (b"header\nrow\n", 1),
-        (b"header\nlast row without a line end", 1),
-        (b"header\r\nrow\r\nrow\r\n", 2),
-        (b'header\n"two\nlines"\nrow\n', 2),
-        (b'header\n"a ""quoted""\nword"\n', 1),
-        (b'header\n"""\n"""\n', 1),
-        (b'header\n"",""\n', 1),
+        (b"", b""),
+        (NAMES.encode(), b""),
+        (a_file(), b""),
+        (a_file("row"), b"row\n"),
+        (a_file("no line end").removesuffix(b"\n"), b"no line end"),
+        (a_file("row", "row", end="\r\n"), b"row\r\nrow\r\n"),
+        (a_file('"two\nlines"', "row"), b'"two\nlines"\nrow\n'),
+        (a_file('"a ""quoted""\nword"'), b'"a ""quoted""\nword"\n'),
+        (a_file('"""\n"""'), b'"""\n"""\n'),
+        ("\ufeff".encode() + a_file("row"), b"row\n"),
     ],
 )
-def test_records_are_counted_without_the_header(content: bytes, rows: int):
-    assert rows_of(content, []) == rows
-    assert rows_of(content, [byte / max(1, len(content)) for byte in range(len(content))]) == rows
-    assert rows_of(content, [1, 1]) == rows
+def test_the_header_is_read_and_the_rest_handed_on_byte_for_byte_wherever_the_blocks_end(content, rest):
+    every_byte = [byte / max(1, len(content)) for byte in range(len(content))]
+    for cuts in ([], every_byte, [0.5, 0.5, 1, 1]):
+        header, chunks = cut(content, cuts)
+        assert header.names == COLUMNS
+        assert b"".join(chunks) == rest
 
 
 # What a writer leaves unquoted cannot hold a quote, and no writer leaves a line end unquoted.
 cells = st.text(alphabet=st.sampled_from('a,"\n ') | st.characters(exclude_characters="\r", codec="utf-8"))
-tables = st.lists(st.lists(cells, min_size=2, max_size=4), min_size=1, max_size=8)
+tables = st.lists(
+    st.lists(cells, min_size=4, max_size=4).filter(lambda row: row != [""] * 4), min_size=1, max_size=8
+)
 
 
 @given(
@@ -126,11 +152,85 @@ tables = st.lists(st.lists(cells, min_size=2, max_size=4), min_size=1, max_size=
     has_last_line_end=st.booleans(),
     cuts=st.lists(st.floats(0, 1)),
 )
-def test_the_count_is_that_of_pythons_csv_reader_wherever_the_blocks_are_cut(
+def test_every_chunk_holds_whole_records_wherever_the_blocks_end(
     table: list[list[str]], line_end: str, quoting: int, has_last_line_end: bool, cuts: list[float]
 ):
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator=line_end, quoting=quoting).writerows(table)  # type: ignore[call-overload]
+    writer = csv.writer(text, lineterminator=line_end, quoting=quoting)  # type: ignore[call-overload]
+    writer.writerows([["direction", "start_time", "destination", "callerid"], *table])
     content = text.getvalue() if has_last_line_end else text.getvalue().removesuffix(line_end)
 
-    assert rows_of(content.encode(), cuts) == len(list(csv.reader(io.StringIO(content, newline="")))) - 1
+    _, chunks = cut(content.encode(), cuts)
+
+    read = [row for chunk in chunks for row in csv.reader(io.StringIO(chunk.decode(), newline=""))]
+    assert read == table
+
+
+def test_a_quote_that_is_never_closed_is_an_error_and_not_a_worker_out_of_memory(monkeypatch):
+    monkeypatch.setattr(records, "LONGEST_RECORD", 1000)
+    blocks = [a_file('"never closed', "x" * 600), b"y" * 600, b"z" * 600]
+
+    with pytest.raises(CdrExportFormatError, match=r"never closed.*begins with"):
+        list(whole_records(blocks))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("direction,start_time,callerid", ["lacks destination"]),
+        ("id,status", ["lacks direction, start_time, destination, callerid"]),
+        ("<html>", ["line 1", "<html>"]),
+        (f"{NAMES},direction", ["direction twice"]),
+        (f"{NAMES},", ["no name for column 30"]),
+    ],
+)
+def test_a_header_that_cannot_be_right_is_an_error_that_says_what_is_wrong_with_it(header, words):
+    with pytest.raises(CdrExportFormatError) as caught:
+        cut(a_file(header=header), [])
+
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not caught.value.transient
+
+
+def test_a_header_that_is_no_text_is_an_error():
+    with pytest.raises(CdrExportFormatError, match="line 1: the header is not UTF-8"):
+        cut(b"\xff\xfe" + NAMES.encode("utf-16-le"), [])
+
+
+def test_missing_columns_come_last_and_are_warned_of_and_unknown_ones_keep_their_place(caplog):
+    header, _ = cut(a_file(header="new,direction,start_time,destination,callerid"), [])
+    with caplog.at_level(logging.INFO):
+        header.tell()
+
+    assert header.columns[:5] == ("new", "direction", "start_time", "destination", "callerid")
+    assert header.columns[5:] == header.missing == tuple(name for name in COLUMNS if name not in header.names)
+    unknown, missing = caplog.records
+    assert (unknown.levelname, missing.levelname) == ("INFO", "WARNING")
+    assert "does not know, kept as text: new." in unknown.getMessage()
+    assert "lacks the columns end_time, number_alias" in missing.getMessage()
+
+
+def test_a_todays_file_has_nothing_to_tell(caplog):
+    with caplog.at_level(logging.INFO):
+        Header(COLUMNS).tell()
+
+    assert caplog.records == []
+
+
+FOUR = Header(("direction", "start_time", "destination", "callerid"))
+
+
+@pytest.mark.parametrize(
+    ("chunk", "words"),
+    [
+        (b"a,,b\n", ["line 7:", "3 fields instead of 4", "'b'"]),
+        (b'a,,b,"x\ny"\na,,b,c,d\n', ["line 9:", "5 fields instead of 4"]),
+        (b"a,,b,c\n\na,soon,b,c\n", ["line 9, column start_time: 'soon' is not a time"]),
+        (b"a,,b,c\na,,\xff,c\n", ["line 8:", "not UTF-8"]),
+    ],
+)
+def test_an_error_in_a_row_names_line_and_column(chunk, words):
+    with pytest.raises(CdrExportFormatError) as caught:
+        list(read_columns(chunk, FOUR, 7, ["start_time"]))
+
+    assert all(word in str(caught.value) for word in words), str(caught.value)

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_flowroute.cdr.records import COLUMNS
+from airflow_provider_flowroute.cdr.columns import COLUMNS
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from tests.simulator.user import User
 

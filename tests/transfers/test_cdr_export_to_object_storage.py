@@ -3,20 +3,27 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
+import logging
 import os
 import stat
+from decimal import Decimal
 
 import fsspec
+import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
+from airflow_provider_flowroute.cdr.columns import read_value
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
     CdrExportIntegrityError,
+    CdrExportMismatchError,
     CdrExportNotCompletedError,
 )
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+from tests.support import connection_json, serving_export
 
 try:
     from airflow.sdk.io import attach
@@ -34,6 +41,18 @@ def memory():
     return store
 
 
+@pytest.fixture
+def told(caplog, capsys):
+    """Gives the lines that the task logged: on Airflow 3 its logger prints them."""
+    caplog.set_level(logging.INFO)
+
+    def lines():
+        logged, printed = caplog.text, capsys.readouterr().out
+        return (logged if "airflow.task" in logged else printed).splitlines()
+
+    return lines
+
+
 def new_export():
     return CreateCdrExportOperator(task_id="create", **WEEK).execute({})
 
@@ -48,6 +67,20 @@ def rows_of(content: bytes) -> int:
     return len(list(csv.reader(io.StringIO(content.decode(), newline="")))) - 1
 
 
+def figures_of(content: bytes) -> dict[str, object]:
+    """What the operator should return of a file, by the slow way."""
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    starts = sorted(f"{row['start_time'].replace(' ', 'T')}:00" for row in rows)
+    seconds = sum(int(row["billed_duration"]) for row in rows)
+    return {
+        "rows": len(rows),
+        "total_cost": f"{sum(Decimal(row['total_cost']) for row in rows):.8f}",
+        "billed_minutes": f"{Decimal(seconds) / 60:.2f}",
+        "first_start": starts[0],
+        "last_start": starts[-1],
+    }
+
+
 def test_csv_gz_keeps_flowroutes_very_bytes(account, tmp_path):
     export_id = new_export()
     target = tmp_path / "new" / "week.csv.gz"
@@ -57,11 +90,134 @@ def test_csv_gz_keeps_flowroutes_very_bytes(account, tmp_path):
     content = gzip.decompress(target.read_bytes())
     assert content == account.csv(export_id)
     assert landed == {
+        **figures_of(content),
         "path": str(target),
-        "rows": rows_of(content),
         "bytes": target.stat().st_size,
         "export_id": export_id,
     }
+
+
+def test_parquet_holds_the_same_rows_as_typed_columns(account, tmp_path):
+    export_id = new_export()
+    target = tmp_path / "week.parquet"
+
+    landed = land(export_id, str(target))
+
+    table = pq.read_table(target)
+    content = account.csv(export_id)
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    for name in table.column_names:
+        values = ["" if value is None else value for value in table.column(name).to_pylist()]
+        assert values == [read_value(name, row[name]) if row[name] else "" for row in rows]
+    assert landed == {
+        **figures_of(content),
+        "path": str(target),
+        "bytes": target.stat().st_size,
+        "export_id": export_id,
+    }
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "csv", "csv.gz"])
+def test_a_form_that_is_asked_for_does_not_depend_on_the_paths_suffix(account, tmp_path, file_format):
+    land(new_export(), f"{tmp_path}/{file_format}", file_format="csv.gz")
+    reference = gzip.decompress((tmp_path / file_format).read_bytes())
+    land(account.exports[0].id, f"{tmp_path}/{file_format}", file_format=file_format)
+
+    written = (tmp_path / file_format).read_bytes()
+    unpacked = {
+        "csv": lambda: written,
+        "csv.gz": lambda: gzip.decompress(written),
+        "parquet": lambda: pq.read_table(io.BytesIO(written)).num_rows,
+    }[file_format]()
+    assert unpacked == (rows_of(reference) if file_format == "parquet" else reference)
+
+
+def test_the_log_tells_what_was_compared_and_what_came_of_it(account, tmp_path, told):
+    landed = land(new_export(), str(tmp_path / "week.parquet"))
+
+    compared, done = [line for line in told() if "of export" in line or "Landed" in line]
+    assert f"{landed['rows']} rows (as expected); {landed['total_cost']} USD (as expected)" in compared
+    assert "each cdr_id once (as expected)" in compared
+    assert f"{landed['rows']} calls, {landed['billed_minutes']} billed minutes" in done
+    assert str(tmp_path / "week.parquet") in done
+
+
+MISMATCHES = [("wrong_num_calls", {"delta": 1}), ("wrong_total_cost", {"delta": "0.000002"})]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
+@pytest.mark.parametrize(("fault", "options"), MISMATCHES)
+def test_a_mismatch_is_landed_with_a_warning_where_that_is_asked_for(
+    account, tmp_path, told, suffix, fault, options
+):
+    account.add_fault(fault, **options)
+
+    landed = land(new_export(), str(tmp_path / f"week.{suffix}"), on_mismatch="warn")
+
+    assert landed["rows"] == rows_of(account.csv(account.exports[0].id))
+    [warning] = [line for line in told() if "although it has" in line]
+    assert "but Flowroute" in warning
+    assert "warning" in warning.lower()
+    if suffix == "parquet":
+        kept = json.loads(pq.read_metadata(tmp_path / "week.parquet").metadata[b"flowroute.reconciliation"])
+        assert [check["agrees"] for check in kept.values()].count(False) == 1
+
+
+def test_a_mismatch_says_what_the_file_has_and_what_flowroute_says(account, tmp_path):
+    account.add_fault("wrong_total_cost", delta="0.010000")
+
+    with pytest.raises(CdrExportMismatchError) as caught:
+        land(new_export(), str(tmp_path / "week.parquet"))
+
+    cost = account.exports[0].total_cost
+    assert f"it has {cost:f} USD (but Flowroute's total_cost is {cost + Decimal('0.01'):.6f} USD)" in str(
+        caught.value
+    )
+    assert f"{tmp_path / 'week.parquet'} was left as it was" in str(caught.value)
+
+
+def test_on_mismatch_is_checked_when_the_dag_is_parsed():
+    with pytest.raises(ValueError, match=r"on_mismatch is 'ignore': expected 'fail' or 'warn'"):
+        CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="x.csv", on_mismatch="ignore")
+
+
+def test_what_flowroute_does_not_tell_is_warned_of_and_landed(tmp_path, monkeypatch, told):
+    file = gzip.compress(b"direction,start_time,destination,callerid\nInbound,2019-06-25 01:00:00+00,1,2\n")
+    with serving_export(file) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
+        landed = land("1", str(tmp_path / "day.csv"))
+
+    assert (landed["rows"], landed["total_cost"], landed["billed_minutes"]) == (1, None, None)
+    [warning] = [line for line in told() if "Reconciliation" in line]
+    assert "1 rows (not checked: Flowroute does not tell num_calls)" in warning
+    assert "warning" in warning.lower()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"direction,start_time,destination\n", ["line 1: the header lacks callerid"]),
+        (b"direction,start_time,destination,callerid\na,b\n", ["line 2: 2 fields instead of 4"]),
+        (
+            b"direction,start_time,destination,callerid\na,b,c,d\n",
+            ["line 2, column start_time: 'b' is not a time"],
+        ),
+    ],
+)
+def test_a_file_of_another_form_fails_without_retries_and_says_where(
+    tmp_path, monkeypatch, suffix, content, words
+):
+    target = tmp_path / f"day.{suffix}"
+    target.write_text("old")
+    with serving_export(gzip.compress(content), num_calls=1) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
+        with pytest.raises(AirflowFailException) as caught:
+            land("1", str(target))
+
+    assert all(word in str(caught.value) for word in [*words, "export 1", f"{target} was left as it was"])
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert target.read_text() == "old"
 
 
 def test_csv_is_inflated(account, tmp_path):
@@ -101,16 +257,19 @@ def test_a_window_without_calls_lands_a_header(an_account, tmp_path):
 
     assert landed["rows"] == 0
     assert (tmp_path / "empty.csv").read_text().startswith("direction,start_time,")
+    assert (landed["total_cost"], landed["first_start"]) == ("0.00000000", None)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
 @pytest.mark.parametrize(
     ("fault", "options", "error"),
     [
         ("truncated_gzip", {}, CdrExportIntegrityError),
         ("corrupt_gzip", {}, CdrExportIntegrityError),
         ("no_content_length", {"fraction": 0.5}, CdrExportIntegrityError),
-        ("wrong_num_calls", {"delta": 1}, CdrExportIntegrityError),
+        ("wrong_num_calls", {"delta": 1}, CdrExportMismatchError),
+        ("wrong_num_calls", {"delta": -1}, CdrExportMismatchError),
+        ("wrong_total_cost", {"delta": "0.000002"}, CdrExportMismatchError),
         ("server_error", {"on": "download", "status": 501}, CdrExportDownloadError),
     ],
 )

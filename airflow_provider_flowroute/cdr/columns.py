@@ -1,0 +1,107 @@
+"""The columns of an export's file: their names, their types, and the value that a text stands for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+#: The columns of the newest files, in the file's order. Older files end at ``customer_ip``.
+COLUMNS: tuple[str, ...] = (
+    "direction",
+    "start_time",
+    "end_time",
+    "destination",
+    "number_alias",
+    "callerid",
+    "total_cost",
+    "destination_name",
+    "callerid_country",
+    "line_information",
+    "result",
+    "call_fail_sip_code",
+    "call_fail_reason",
+    "duration",
+    "billed_duration",
+    "rate",
+    "first_increment",
+    "subsequent_increment",
+    "cost_subtotal",
+    "connect_fee",
+    "usf_fee",
+    "ccrf",
+    "cnam_lookup_fee",
+    "custom_x_tag",
+    "customer_ip",
+    "sip_callid",
+    "cdr_id",
+    "sip_from_tag",
+    "sip_to_tag",
+)
+#: What the proof of a file needs of each row.
+PROOF: tuple[str, ...] = ("start_time", "total_cost", "billed_duration", "cdr_id")
+#: Without these a row says nothing.
+REQUIRED: tuple[str, ...] = ("direction", "start_time", "destination", "callerid")
+
+#: Points in time, UTC.
+TIMES = frozenset({"start_time", "end_time"})
+#: US dollars, with up to :data:`MONEY_SCALE` decimals.
+MONEY = frozenset(
+    {"total_cost", "rate", "cost_subtotal", "connect_fee", "usf_fee", "ccrf", "cnam_lookup_fee"}
+)
+#: Seconds, as 32-bit integers.
+SECONDS = frozenset({"duration", "billed_duration", "first_increment", "subsequent_increment"})
+
+MONEY_PRECISION, MONEY_SCALE = 18, 8
+_MOST_MONEY = Decimal(10) ** (MONEY_PRECISION - MONEY_SCALE)
+_SMALLEST_MONEY = Decimal(1).scaleb(-MONEY_SCALE)
+_MOST_SECONDS = 2**31
+
+Value = datetime | Decimal | int | str | None
+
+
+def read_value(column: str, text: str) -> Value:
+    """One value of the file, by its column's type; None for an empty one.
+
+    :raises ValueError: saying what was expected.
+    """
+    if text == "":
+        return None
+    if column in TIMES:
+        return _time(text)
+    if column in MONEY:
+        return _money(text)
+    if column in SECONDS:
+        return _seconds(text)
+    return text
+
+
+def _time(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ValueError("a time such as 2019-06-25 18:18:54+00")
+    return instant.astimezone(UTC)
+
+
+def _money(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or abs(amount) >= _MOST_MONEY or amount != amount.quantize(_SMALLEST_MONEY):
+        raise ValueError(
+            f"US dollars, with at most {MONEY_PRECISION - MONEY_SCALE} digits before the point and {MONEY_SCALE} behind"
+        )
+    return amount
+
+
+def _seconds(text: str) -> int:
+    try:
+        seconds = int(text)
+    except ValueError:
+        seconds = _MOST_SECONDS
+    if not -_MOST_SECONDS <= seconds < _MOST_SECONDS:
+        raise ValueError("a whole number of seconds that fits 32 bits")
+    return seconds

@@ -1,0 +1,65 @@
+"""A file's records without pyarrow: as much of them as the proof needs, at a tenth of the speed."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_flowroute.cdr.columns import PROOF, Value
+from airflow_provider_flowroute.cdr.distinct import ID_BYTES, HashedIds
+from airflow_provider_flowroute.cdr.reconciliation import Figures
+from airflow_provider_flowroute.cdr.records import Header, read_columns
+
+Columns = dict[str, Sequence[Value]]
+
+
+class PlainReader:
+    """Reads the columns of each chunk of a file that the proof needs, in the chunks' order.
+
+    :param header: the file's.
+    """
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._line = 2
+        self._wanted = [name for name in PROOF if name in header.names]
+
+    def read(self, chunk: bytes) -> Columns:
+        """The chunk's columns.
+
+        :raises CdrExportFormatError: a value does not fit its column's type, or a row has too few fields or too
+            many; with line and column.
+        """
+        rows = list(read_columns(chunk, self._header, self._line, self._wanted))
+        self._line += chunk.count(b"\n")
+        columns = zip(*rows, strict=True) if rows else [()] * len(self._wanted)
+        return dict(zip(self._wanted, columns, strict=True))
+
+    def figures(self, columns: Columns) -> Figures:
+        """What the rows add up to."""
+        starts: list[Any] = [start for start in columns["start_time"] if start is not None]
+        return Figures(
+            rows=len(columns["start_time"]),
+            total_cost=self._total(columns, "total_cost", Decimal(0)),
+            billed_seconds=self._total(columns, "billed_duration", 0),
+            first_start=min(starts, default=None),
+            last_start=max(starts, default=None),
+            without_start=len(columns["start_time"]) - len(starts),
+        )
+
+    def _total(self, columns: Columns, column: str, zero: Any) -> Any:
+        if column not in columns:
+            return None
+        values: list[Any] = [value for value in columns[column] if value is not None]
+        return sum(values, zero)
+
+    def ids(self, columns: Columns) -> HashedIds | None:
+        """The ``cdr_id`` of each row that has one."""
+        ids = [str(each).encode()[:ID_BYTES] for each in columns.get("cdr_id", ()) if each is not None]
+        if not ids:
+            return None
+        width = max(map(len, ids))
+        hashes = array("Q", (hash(each) & (2**64 - 1) for each in ids))
+        return HashedIds(hashes.tobytes(), b"".join(each.ljust(width, b"\0") for each in ids), width)

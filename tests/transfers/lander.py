@@ -1,0 +1,58 @@
+"""A process that lands files in children of its own, so that a test can kill one at any moment.
+
+Each line of its input is JSON: the operator's arguments, ``environment``, and ``limit``, the most bytes a file may
+have. It answers with the child's process id, and when the child has ended with what came of it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import sys
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_flowroute.exceptions import FlowrouteError
+from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+
+
+def land(environment: dict[str, str], limit: int | None = None, **arguments: Any) -> str:
+    """Land one file.
+
+    :return: ``landed``, or the error.
+    """
+    os.environ.update(environment)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        CdrExportToObjectStorageOperator(task_id="land", **arguments).execute({})
+    except (FlowrouteError, AirflowException) as e:
+        return f"{type(e).__name__}: {e}"
+    return "landed"
+
+
+def main() -> None:
+    """Land what is asked for, one after the other."""
+    for module in ("landing", "cdr.arrow"):  # here, and not once in each child
+        importlib.import_module(f"airflow_provider_flowroute.{module}")
+    for line in sys.stdin:
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write, land(**json.loads(line)).encode())
+            os._exit(0)
+        os.close(write)
+        print(child, file=answers, flush=True)
+        os.waitpid(child, 0)
+        with os.fdopen(read) as outcome:
+            print(json.dumps(outcome.read()), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    # What Airflow prints is not an answer.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    main()
