@@ -8,6 +8,7 @@ NEWEST    := 3.3
 BIN       := .venv-$(AIRFLOW)/bin
 INSTALLED := .venv-$(AIRFLOW)/.installed
 TEST_ARGS ?=
+BENCH_ARGS ?=
 PORT      ?= 8080
 
 ifeq ($(filter $(AIRFLOW),$(AIRFLOWS)),)
@@ -15,7 +16,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one lint types import-cost dist constraints clean
+.PHONY: help venv demo ui test test-all test-one lint types import-cost dist bench constraints clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -31,7 +32,7 @@ venv: $(INSTALLED) ## Make the virtual environment
 	@$(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints $< \
-		--group dev --editable '.[parquet,simulator]'
+		--group dev --editable '.[parquet,isal,simulator]'
 	@touch $@
 
 demo: $(INSTALLED) ## Run the daily pipeline on a real Airflow, against a Flowroute account on localhost
@@ -71,16 +72,24 @@ dist: $(INSTALLED) ## Build the wheel and the sdist, and check what is in them
 	@$(BIN)/twine check --strict dist/*
 	@$(BIN)/python scripts/check_dist.py dist
 
+.venv-$(NEWEST)/.installed-bench: .venv-$(NEWEST)/.installed
+	@.venv-$(NEWEST)/bin/uv pip install --quiet --python .venv-$(NEWEST)/bin/python \
+		--constraints constraints/airflow-$(NEWEST).txt --group bench
+	@touch $@
+
+bench: .venv-$(NEWEST)/.installed-bench ## Measure the landing beside other ways (ten minutes and 5 GB, the first time more)
+	@.venv-$(NEWEST)/bin/python benchmarks/bench.py $(BENCH_ARGS)
+
 constraints: $(INSTALLED) ## Ask the package index anew for constraints/airflow-*.txt
 	@for airflow in $(AIRFLOWS); do \
 		printf 'apache-airflow==%s.*\n' $$airflow > .constraint.in; \
 		$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 --all-extras \
-			--group pyproject.toml:dev pyproject.toml --constraints .constraint.in \
+			--group pyproject.toml:dev --group pyproject.toml:bench pyproject.toml --constraints .constraint.in \
 			--output-file constraints/airflow-$$airflow.txt || exit 1; \
 		echo "constraints/airflow-$$airflow.txt: $$(grep '^apache-airflow==' constraints/airflow-$$airflow.txt)"; \
 	done; rm -f .constraint.in
 
 clean: ## Remove all that was made here
-	@rm -rf .venv-* .airflow-* dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	@rm -rf .venv-* .airflow-* .bench dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis *.egg-info .build.log .constraint.in
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -55,7 +55,7 @@ def make(path: Path, rows: int) -> Made:
     :param path: the gzip file; what is known of it goes beside it, as JSON.
     :param rows: how many calls.
     """
-    facts = path.with_suffix(".json")
+    facts = path.parent / f"{rows}.json"
     if facts.exists():
         return Made(**json.loads(facts.read_text()))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ with DAG(
         return {
             "export_id": summary["id"],
             "path": "{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/backfill/"
-            f"from-{summary['window']['start'][:10]}.csv.gz",
+            f"from-{summary['window']['start'][:10]}.parquet",
         }
 
     create = CreateCdrExportOperator.partial(task_id="create").expand_kwargs(windows())

@@ -1,7 +1,8 @@
-"""Lands yesterday's Flowroute calls, every day: create an export, wait for it, land its file, use its figures.
+"""Lands yesterday's Flowroute calls, every day: create an export, wait for it, land it as Parquet, use its figures.
 
-Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and writes below the
-Airflow variable ``flowroute_lake`` (any path or URL of ObjectStoragePath, e.g. ``s3://aws_default@bucket/cdrs``).
+Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and the extra ``parquet`` (without
+it, end the path in ``.csv.gz``), and writes below the Airflow variable ``flowroute_lake`` (any path or URL of
+ObjectStoragePath, e.g. ``s3://aws_default@bucket/cdrs``).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ with DAG(
     land = CdrExportToObjectStorageOperator(
         task_id="land",
         export_id=create.output,
-        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/{{ data_interval_start | ds }}/cdrs.csv.gz",
+        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/{{ data_interval_start | ds }}/cdrs.parquet",
     )
 
     @task

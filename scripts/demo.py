@@ -7,7 +7,8 @@ thrown away at the end but the landed files.
 from __future__ import annotations
 
 import csv
-import gzip
+import io
+import json
 import os
 import shutil
 import signal
@@ -23,10 +24,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from airflow_env import AIRFLOW_VERSION, CHECKOUT, airflow, airflow_env, end_of
 from rich.console import Console
 from rich.table import Table
 
+from airflow_provider_flowroute.cdr.columns import COLUMNS, read_value
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
@@ -81,7 +84,7 @@ class Run:
     @property
     def landed(self) -> Path:
         """Where the DAG puts the file."""
-        return OUTPUT / "lake" / str(self.day) / "cdrs.csv.gz"
+        return OUTPUT / "lake" / str(self.day) / "cdrs.parquet"
 
     def start(self, env: dict[str, str]) -> None:
         """Start `airflow dags test`, whose date is the end of the interval to run."""
@@ -147,23 +150,35 @@ def pipeline(directory: Path) -> list[tuple[Run, str]]:
 
 
 def check(run: Run, flowroute: FlowrouteSimulator) -> str:
-    """Compare what was landed with what the account holds, byte by byte."""
+    """Compare what was landed with what the account holds, value by value."""
     exports = [export for export in flowroute.exports if export.start.date() == run.day]
-    landed = gzip.decompress(run.landed.read_bytes())
-    if len(exports) != 1 or landed != flowroute.csv(exports[0].id):
+    content = flowroute.csv(exports[0].id).decode()
+    held = list(csv.DictReader(io.StringIO(content, newline="")))
+    landed = pq.read_table(run.landed).to_pylist()
+    values = [{name: read_value(name, row.get(name, "")) for name in COLUMNS} for row in held]
+    if len(exports) != 1 or landed != values:
         raise StepFailedError(f"the file for {run.day} is not what the account holds", run.log)
-    real = sorted(landed.decode().splitlines()[1:]) == sorted(SAMPLE_ROWS)
-    return "the three real rows" if real else "as exported"
+    real = sorted(content.splitlines()[1:]) == sorted(SAMPLE_ROWS)
+    return "the three real rows" if real else "as the account holds them"
+
+
+def proof(run: Run) -> str:
+    """What the landed file itself says of its reconciliation with the export."""
+    metadata = pq.read_metadata(run.landed).metadata
+    checks = json.loads(metadata[b"flowroute.reconciliation"])
+    lines = [f"Reconciled with export {metadata[b'flowroute.export_id'].decode()}:"]
+    marks = {True: "[green]agrees[/]", False: "[red]differs[/]", None: "not checked"}
+    lines += [f"  {marks[each['agrees']]}: {each['in_file']}; {each['expected']}" for each in checks.values()]
+    return "\n".join(lines)
 
 
 def table(run: Run) -> Table:
     """What the landed file adds up to."""
     sums: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 3)
-    with gzip.open(run.landed, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            figures = (Decimal(1), Decimal(row["billed_duration"]) / 60, Decimal(row["total_cost"]))
-            for name in (row["direction"].lower(), "total"):
-                sums[name] = [a + b for a, b in zip(sums[name], figures, strict=True)]
+    for row in pq.read_table(run.landed, columns=["direction", "billed_duration", "total_cost"]).to_pylist():
+        figures = (Decimal(1), Decimal(row["billed_duration"]) / 60, row["total_cost"])
+        for name in (row["direction"].lower(), "total"):
+            sums[name] = [a + b for a, b in zip(sums[name], figures, strict=True)]
     result = Table(title=f"Calls that began on {run.day} (UTC)", title_justify="left", show_footer=True)
     total = sums.pop("total")
     result.add_column("direction", "total")
@@ -195,9 +210,10 @@ def main() -> int:
     for run, checked in results:
         console.print()
         console.print(table(run))
+        console.print(proof(run), soft_wrap=True)
         size = run.landed.stat().st_size
         console.print(
-            f"{os.path.relpath(run.landed)}: {size} bytes, {checked}, byte for byte", soft_wrap=True
+            f"{os.path.relpath(run.landed)}: {size} bytes, {checked}, typed, value for value", soft_wrap=True
         )
     console.print(
         f"\nDone in {time.monotonic() - start:.0f} s. The calls are made up, but for 2019-06-25. Next: make ui"

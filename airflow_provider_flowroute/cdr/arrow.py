@@ -71,7 +71,8 @@ class ArrowReader:
         self._line = 2
         self._present = [name for name in wanted or header.names if name in header.names]
         columns = self._present if wanted is not None else list(header.columns)
-        self._empty = pa.schema([(name, type_of(name)) for name in columns]).empty_table()
+        # Not empty_table(), nor as_py() of a time: they import pandas where it is installed, a second and 50 MB.
+        self._empty = pa.Table.from_batches([], pa.schema([(name, type_of(name)) for name in columns]))
         self._parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
         self._convert = pyarrow.csv.ConvertOptions(
             column_types={name: type_of(name) for name in columns},
@@ -145,7 +146,6 @@ def _line_ends(chunk: bytes) -> int:
 
 
 def _instant(microseconds: int | None) -> datetime | None:
-    # Not as_py(), which imports pandas where it is installed: a second, and 50 MB.
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 

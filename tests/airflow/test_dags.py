@@ -87,7 +87,11 @@ def test_the_figures_reach_the_events_of_the_assets_that_the_user_declared(accou
 
     [extra] = event_extras(dag)
     assert extra == outcome.xcoms["land"]
-    assert (extra["rows"], extra["total_cost"], extra["export_id"]) == (3, "0.02468896", account.exports[0].id)
+    assert (extra["rows"], extra["total_cost"], extra["export_id"]) == (
+        3,
+        "0.02468896",
+        account.exports[0].id,
+    )
     assert json.dumps(extra)
 
 

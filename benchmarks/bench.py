@@ -1,0 +1,172 @@
+"""Times this package's landing beside other ways, interleaved in one run, and says which goals it meets.
+
+Seconds are of this machine and this hour; ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from generate import make
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).parent
+FILES = HERE.parent / ".bench"
+#: Bytes a second: 400 Mbit/s.
+RATE = 50_000_000
+SLOW = ("SDK",)
+NAMES = (
+    "parquet",
+    "parquet, no isal",
+    "csv.gz",
+    "csv.gz, no isal",
+    "download",
+    "inflate",
+    "inflate, no isal",
+    "open_csv + write",
+    "chunks + write",
+    "polars",
+    "pandas",
+    "SDK",
+)
+console = Console(highlight=False)
+Results = dict[str, list[dict[str, float]]]
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """The server, in a process of its own."""
+    command = [sys.executable, str(HERE / "serve.py"), str(FILES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+def run(name: str, url: str, rows: int, out: Path, rate: int = 0) -> dict[str, float]:
+    """Run one contender in a fresh process."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / "contenders.py"), name, url, f"{rate}-{rows}", str(out)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    return dict(json.loads(done.stdout))
+
+
+def median(results: Results, name: str, figure: str = "wall") -> float:
+    """The median of what the rounds gave."""
+    return statistics.median(each[figure] for each in results[name])
+
+
+def show(results: Results, rows: int) -> None:
+    """The figures of each contender."""
+    table = Table(title=f"{rows:,} rows, medians; RSS over the idle process", title_justify="left")
+    table.add_column("")
+    for column in ("wall s", "CPU s", "RSS MiB", "rounds"):
+        table.add_column(column, justify="right")
+    for name, rounds in results.items():
+        wall, cpu, rss = (median(results, name, figure) for figure in ("wall", "cpu", "rss"))
+        table.add_row(name, f"{wall:.2f}", f"{cpu:.2f}", f"{rss:.0f}", str(len(rounds)))
+    console.print(table)
+
+
+def goals(results: Results, large: int | None) -> list[tuple[str, float, str, float]]:
+    """What was set out for, and what came of it: a ratio, and the limit it has to keep."""
+
+    def over(a: str, b: str, figure: str = "wall") -> float:
+        return median(results, a, figure) / median(results, b, figure)
+
+    bound = min(median(results, "open_csv + write"), median(results, "chunks + write"))
+    bound = max(bound, median(results, "inflate"), median(results, "download"))
+    slow_bound = max(bound, median(results, "inflate, no isal"))
+    found = [
+        ("the stages' bound / parquet", bound / median(results, "parquet"), ">=", 0.9),
+        ("the stages' bound / parquet, no isal", slow_bound / median(results, "parquet, no isal"), ">=", 0.7),
+        ("polars / parquet", over("polars", "parquet"), ">", 1.0),
+        ("pandas / parquet", over("pandas", "parquet"), ">=", 3.0),
+        ("csv.gz / inflate", over("csv.gz", "inflate"), "<=", 1.3),
+        ("csv.gz / inflate, both without isal", over("csv.gz, no isal", "inflate, no isal"), "<=", 1.3),
+        (
+            "at 400 Mbit/s: parquet / download",
+            over("parquet at 400 Mbit/s", "download at 400 Mbit/s"),
+            "<=",
+            1.15,
+        ),
+        ("parquet, RSS over idle, MiB", median(results, "parquet", "rss"), "<=", 250),
+    ]
+    if "SDK" in results:
+        found.append(("SDK / parquet", over("SDK", "parquet"), ">=", 15))
+    if large:
+        found.append(
+            (
+                f"RSS of {large:,} rows / parquet",
+                over(f"parquet, {large:,} rows", "parquet", "rss"),
+                "<=",
+                1.1,
+            )
+        )
+    return found
+
+
+def show_goals(found: list[tuple[str, float, str, float]]) -> None:
+    """Which are met."""
+    table = Table(title="Goals", title_justify="left")
+    for column in ("", "figure", "goal", ""):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, figure, relation, limit in found:
+        met = {">=": figure >= limit, ">": figure > limit, "<=": figure <= limit}[relation]
+        table.add_row(name, f"{figure:.2f}", f"{relation} {limit:g}", "met" if met else "[red]missed[/]")
+    console.print(table)
+
+
+@click.command()
+@click.option("--rows", type=click.IntRange(1000), default=1_000_000, show_default=True)
+@click.option(
+    "--large", type=int, default=5_000_000, show_default=True, help="Rows for the memory; 0: leave it out."
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--sdk/--no-sdk", default=True, help="Flowroute's SDK's way takes half a minute and 5 GB.")
+def main(rows: int, large: int, rounds: int, sdk: bool) -> None:
+    """Compare ways from a served file to Parquet."""
+    for size in filter(None, (rows, large)):
+        with console.status(f"A file of {size:,} rows ..."):
+            make(FILES / f"{size}.csv.gz", size)
+    results: Results = defaultdict(list)
+    with served() as url, tempfile.TemporaryDirectory(prefix="flowroute-bench-") as directory:
+        out = Path(directory, "out.parquet")
+        for number in range(rounds):
+            for name in NAMES:
+                if name in SLOW and (number or not sdk):
+                    continue
+                with console.status(f"Round {number + 1} of {rounds}: {name} ..."):
+                    results[name].append(run(name, url, rows, out))
+            for name in ("parquet", "download"):
+                with console.status(f"Round {number + 1} of {rounds}: {name} at 400 Mbit/s ..."):
+                    results[f"{name} at 400 Mbit/s"].append(run(name, url, rows, out, RATE))
+        if large:
+            with console.status(f"parquet, {large:,} rows ..."):
+                results[f"parquet, {large:,} rows"].append(run("parquet", url, large, out))
+    show(results, rows)
+    found: list[Any] = goals(results, large)
+    show_goals(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The ways from a served file to Parquet that are compared, each run in a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import requests
+
+from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
+from airflow_provider_flowroute.cdr.records import inflate, read_header, whole_records
+from airflow_provider_flowroute.client import FlowrouteClient
+from airflow_provider_flowroute.landing import stage
+
+#: Taken before any of the work, as the process stands idle with all that it imports.
+_Work = Callable[[], None]
+
+
+def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
+    """This package, proof and all."""
+    if file_format == "parquet":
+        import airflow_provider_flowroute.cdr.arrow  # noqa: F401
+    client = FlowrouteClient("key", "secret", url)
+
+    def work() -> None:
+        export = client.get_cdr_export(export_id)
+        with client.open_cdr_export(export) as download:
+            result = stage(export, download, out, file_format)
+        assert not result.mismatches, result.mismatches
+
+    return work
+
+
+def file_url(url: str, export_id: str) -> str:
+    """Where the file itself is served."""
+    return f"{url}/{export_id.replace('-', '/')}"
+
+
+def download(url: str, export_id: str, out: Path) -> _Work:
+    """The bytes alone, to a file."""
+
+    def work() -> None:
+        with (
+            requests.get(file_url(url, export_id), stream=True, timeout=60) as response,
+            out.open("wb") as file,
+        ):
+            shutil.copyfileobj(response.raw, file, 1 << 20)
+
+    return work
+
+
+def inflating(url: str, export_id: str, out: Path) -> _Work:
+    """The stream inflated once, to nowhere."""
+
+    def work() -> None:
+        with requests.get(file_url(url, export_id), stream=True, timeout=60) as response:
+            raw: Any = response.raw
+            raw.auto_close = False  # or it is no file any more for who reads it to its end
+            for _ in inflate(raw):
+                pass
+
+    return work
+
+
+def _writing(out: Path, tables: Iterator[Any]) -> None:
+    """Write tables to Parquet in a thread of its own, as they come."""
+    from airflow_provider_flowroute.cdr.arrow import ParquetFile, schema_of
+    from airflow_provider_flowroute.cdr.records import Header
+
+    waiting: Queue[Any] = Queue(4)
+    file = ParquetFile(out, schema_of(Header(COLUMNS)))
+
+    def write() -> None:
+        while (table := waiting.get()) is not None:
+            file.write(table)
+        file.finish({})
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for table in tables:
+        waiting.put(table)
+    waiting.put(None)
+    thread.join()
+
+
+def _inflated(url: str, export_id: str) -> bytes:
+    with requests.get(file_url(url, export_id), stream=True, timeout=60) as response:
+        raw: Any = response.raw
+        raw.auto_close = False
+        return b"".join(inflate(raw))
+
+
+def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
+    """What no landing can do without: inflated bytes in memory to Parquet, by pyarrow's own streaming reader."""
+    import pyarrow as pa
+    import pyarrow.csv
+
+    from airflow_provider_flowroute.cdr.arrow import type_of
+
+    content = _inflated(url, export_id)
+
+    def work() -> None:
+        reader = pyarrow.csv.open_csv(
+            pa.BufferReader(content),
+            read_options=pyarrow.csv.ReadOptions(block_size=2 << 20),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types={name: type_of(name) for name in COLUMNS},
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        _writing(out, (pa.Table.from_batches([batch]) for batch in reader))
+
+    return work
+
+
+def parse_and_write_by_chunks(url: str, export_id: str, out: Path) -> _Work:
+    """The same with this package's reader."""
+    from airflow_provider_flowroute.cdr.arrow import ArrowReader
+
+    content = _inflated(url, export_id)
+    blocks = [content[begin : begin + (2 << 20)] for begin in range(0, len(content), 2 << 20)]
+    header, chunks = read_header(whole_records(blocks))
+    ready = list(chunks)
+
+    def work() -> None:
+        _writing(out, map(ArrowReader(header).read, ready))
+
+    return work
+
+
+def sdk(url: str, export_id: str, out: Path) -> _Work:
+    """As Flowroute's SDK reads it: the whole file in memory, a dict a row; then pyarrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from airflow_provider_flowroute.cdr.arrow import type_of
+    from airflow_provider_flowroute.cdr.columns import read_value
+
+    def work() -> None:
+        content = requests.get(file_url(url, export_id), timeout=60).content
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed, io.TextIOWrapper(packed, "utf-8") as text:
+            rows = list(csv.DictReader(text))
+        schema = pa.schema([(name, type_of(name)) for name in COLUMNS])
+        typed = {name: [read_value(name, row[name]) for row in rows] for name in COLUMNS}
+        pq.write_table(pa.table(typed, schema=schema), out, compression="zstd")
+
+    return work
+
+
+def pandas_chunks(url: str, export_id: str, out: Path) -> _Work:
+    """Downloaded to disk, then read by pandas in chunks."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from airflow_provider_flowroute.cdr.arrow import type_of
+
+    fetch = download(url, export_id, out.with_suffix(".gz"))
+    schema = pa.schema([(name, type_of(name)) for name in COLUMNS])
+
+    def work() -> None:
+        fetch()
+        chunks = pd.read_csv(
+            out.with_suffix(".gz"),
+            compression="gzip",
+            dtype={name: "Int32" if name in SECONDS else "string" for name in COLUMNS},
+            keep_default_na=False,
+            na_values=[""],
+            chunksize=100_000,
+        )
+        with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+            for chunk in chunks:
+                for name in TIMES:
+                    chunk[name] = pd.to_datetime(chunk[name], utc=True, format="%Y-%m-%d %H:%M:%S+00")
+                for name in MONEY:
+                    chunk[name] = pd.array(chunk[name].array, dtype=pd.ArrowDtype(type_of(name)))
+                writer.write_table(pa.Table.from_pandas(chunk, schema=schema, preserve_index=False))
+
+    return work
+
+
+def polars(url: str, export_id: str, out: Path) -> _Work:
+    """Downloaded to disk, then streamed by polars."""
+    import polars as pl
+
+    fetch = download(url, export_id, out.with_suffix(".gz"))
+
+    def work() -> None:
+        fetch()
+        types: dict[str, Any] = {name: pl.Int32 if name in SECONDS else pl.String for name in COLUMNS}
+        frame = pl.scan_csv(out.with_suffix(".gz"), schema=types)
+        frame.with_columns(
+            *(pl.col(name).str.strptime(pl.Datetime("us", "UTC"), "%Y-%m-%d %H:%M:%S%#z") for name in TIMES),
+            *(pl.col(name).cast(pl.Decimal(18, 8)) for name in MONEY),
+        ).sink_parquet(out, compression="zstd")
+
+    return work
+
+
+CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
+    "parquet": lambda *a: landing(*a, "parquet"),
+    "csv.gz": lambda *a: landing(*a, "csv.gz"),
+    "download": download,
+    "inflate": inflating,
+    "open_csv + write": parse_and_write,
+    "chunks + write": parse_and_write_by_chunks,
+    "SDK": sdk,
+    "pandas": pandas_chunks,
+    "polars": polars,
+}
+
+
+def _memory(name: str) -> float:
+    """A line of this process's status, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name))) / 1024
+
+
+def main(name: str, url: str, export_id: str, out: str) -> None:
+    """Run one, and print its wall and CPU seconds and its greatest memory over the idle process's."""
+    contender, _, without = name.partition(", no ")
+    if without:
+        sys.modules[without] = None  # type: ignore[assignment]
+    work = CONTENDERS[contender](url, export_id, Path(out))
+    idle = _memory("VmRSS")
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(json.dumps({"wall": wall, "cpu": cpu, "rss": _memory("VmHWM") - idle}))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
