@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 FORMATS = ("csv.gz", "csv", "parquet")
 #: Seconds between two lines of the log.
 PROGRESS_EVERY = 10.0
-#: How many blocks a stage may be ahead of the next.
-_AHEAD = 3
 _T = TypeVar("_T")
 
 
@@ -118,12 +116,14 @@ def _read(
     progress = Progress(f"Export {export.id}", download)
     try:
         with ExitStack() as stack:
-            header, chunks = read_header(stack.enter_context(_ahead(whole_records(blocks), progress.tell)))
+            header, chunks = read_header(
+                stack.enter_context(_ahead(whole_records(blocks), progress.tell, many=4))
+            )
             header.tell()
             reader = _reader(header, parquet)
             ids = stack.enter_context(Ids())
             sink = _parquet_file(parquet, header, stack) if parquet is not None else None
-            tables = map(reader.read, chunks)
+            tables = reader.tables(chunks)
             if sink is not None:
                 tables = map(sink.write, stack.enter_context(_ahead(tables)))
             figures = reader.figures(reader.read(b""))  # of no row
@@ -179,10 +179,13 @@ def _metadata(export: CdrExport, result: Reconciliation) -> dict[str, Any]:
 
 
 @contextmanager
-def _ahead(items: Iterator[_T], tick: Callable[[], None] = lambda: None) -> Iterator[Iterator[_T]]:
-    """The items, made in a thread of their own, a few before they are asked for.
+def _ahead(
+    items: Iterator[_T], tick: Callable[[], None] = lambda: None, *, many: int = 1
+) -> Iterator[Iterator[_T]]:
+    """The items, made in a thread of their own before they are asked for.
 
     :param tick: called every second while they are waited for.
+    :param many: how many to make ahead.
     """
     end = object()
 
@@ -200,7 +203,7 @@ def _ahead(items: Iterator[_T], tick: Callable[[], None] = lambda: None) -> Iter
 
     thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
     try:
-        waiting = deque(thread.submit(next, items, end) for _ in range(_AHEAD))
+        waiting = deque(thread.submit(next, items, end) for _ in range(many))
         yield taken()
     finally:
         thread.shutdown(wait=True, cancel_futures=True)

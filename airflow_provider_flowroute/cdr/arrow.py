@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,8 +22,8 @@ from airflow_provider_flowroute.cdr.records import Header, read_columns
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Enough for a scanner to skip by, few enough to keep in memory.
-ROW_GROUP_ROWS = 128 * 1024
+#: Enough for a scanner to skip by, few enough to keep some groups of them in memory.
+ROW_GROUP_ROWS = 64 * 1024
 #: Text that recurs within a row group, as numbers do; for other text a dictionary is work for nothing.
 _RECURRING = frozenset(
     {
@@ -114,6 +114,22 @@ class ArrowReader:
             pass  # raises where the problem is, in our words
         raise CdrExportFormatError(f"somewhere in the lines from {self._line}: {problem}")
 
+    def tables(self, chunks: Iterable[bytes]) -> Iterator[pa.Table]:
+        """The records of a file, :data:`ROW_GROUP_ROWS` or a few more at a time.
+
+        :param chunks: from :func:`read_header`.
+        :raises CdrExportFormatError: see :meth:`read`.
+        """
+        gathered, rows = [], 0
+        for table in map(self.read, chunks):
+            gathered.append(table)
+            rows += table.num_rows
+            if rows >= ROW_GROUP_ROWS:
+                yield pa.concat_tables(gathered)
+                gathered, rows = [], 0
+        if rows:
+            yield pa.concat_tables(gathered)
+
     def figures(self, table: pa.Table) -> Figures:
         """What a table's rows add up to."""
         starts = table.column("start_time")
@@ -166,7 +182,7 @@ def _hashed(ids: pa.StringArray) -> HashedIds:
 
 
 class ParquetFile:
-    """Writes tables to a Parquet file, gathered into row groups.
+    """Writes tables to a Parquet file, a row group each.
 
     :param path: the file.
     :param schema: of each table.
@@ -181,31 +197,20 @@ class ParquetFile:
             write_statistics=[name for name in schema.names if name in _WITH_STATISTICS],
             store_decimal_as_integer=True,
         )
-        self._gathered: list[pa.Table] = []
-        self._rows = 0
 
     def write(self, table: pa.Table) -> pa.Table:
-        """Take a table's rows.
+        """Write a table as a row group.
 
         :return: the table.
         """
-        self._gathered.append(table)
-        self._rows += table.num_rows
-        if self._rows >= ROW_GROUP_ROWS:
-            self._flush()
+        self._writer.write_table(table, row_group_size=table.num_rows)
         return table
 
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer.write_table(pa.concat_tables(self._gathered), row_group_size=self._rows)
-        self._gathered, self._rows = [], 0
-
     def finish(self, metadata: Mapping[str, Any]) -> None:
-        """Write the rest and the footer.
+        """Write the footer.
 
         :param metadata: goes into the footer, as JSON where it is not text, below ``flowroute.``.
         """
-        self._flush()
         self._writer.add_key_value_metadata(
             {
                 f"flowroute.{name}": value if isinstance(value, str) else json.dumps(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -36,6 +36,10 @@ class PlainReader:
         self._line += chunk.count(b"\n")
         columns = zip(*rows, strict=True) if rows else [()] * len(self._wanted)
         return dict(zip(self._wanted, columns, strict=True))
+
+    def tables(self, chunks: Iterable[bytes]) -> Iterator[Columns]:
+        """The columns of each chunk."""
+        return map(self.read, chunks)
 
     def figures(self, columns: Columns) -> Figures:
         """What the rows add up to."""
