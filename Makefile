@@ -41,7 +41,8 @@ ui: $(INSTALLED) ## The same in Airflow's own web interface, until Ctrl-C
 	@$(BIN)/python scripts/ui.py --port $(PORT)
 
 test: .venv-$(NEWEST)/.installed ## Run the tests on the newest Airflow, with coverage
-	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE='--cov --cov-report=term'
+	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE='-m coverage run'
+	@.venv-$(NEWEST)/bin/python -m coverage report
 
 test-all: $(AIRFLOWS:%=.venv-%/.installed) ## Run the tests on each Airflow that is supported
 	@for airflow in $(filter-out $(NEWEST),$(AIRFLOWS)); do \
@@ -51,7 +52,7 @@ test-all: $(AIRFLOWS:%=.venv-%/.installed) ## Run the tests on each Airflow that
 
 test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW)"
-	@$(BIN)/python -m pytest $(COVERAGE) $(TEST_ARGS)
+	@$(BIN)/python $(COVERAGE) -m pytest $(TEST_ARGS)
 
 lint: $(INSTALLED) ## Check style and layout of the code
 	@$(BIN)/ruff check .
