@@ -17,7 +17,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one lint types workflows import-cost dist constraints clean
+.PHONY: help venv demo ui test test-all test-one lint types workflows import-cost dist docs e2e-ui pictures constraints clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -56,6 +56,28 @@ test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW)"
 	@$(BIN)/python $(COVERAGE) -m pytest $(TEST_ARGS)
 
+.venv-%/.installed-e2e-ui: .venv-%/.installed
+	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints constraints/airflow-$*.txt --group e2e-ui
+	@touch $@
+
+e2e-ui: .venv-$(AIRFLOW)/.installed-e2e-ui ## Drive Airflow's connections UI in a real browser (Chromium)
+	@$(BIN)/python -m pytest -m e2e_ui tests/e2e_ui $(TEST_ARGS)
+
+.venv-docs/.installed: constraints/docs.txt pyproject.toml
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-docs/bin/uv pip install --quiet --python .venv-docs/bin/python --constraints $< --group docs
+	@touch $@
+
+docs: .venv-docs/.installed ## Build the documentation into site/, strictly
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+pictures: ## Take the pictures of the documentation anew
+	@for airflow in 2.11 3.3; do \
+		$(MAKE) --no-print-directory e2e-ui AIRFLOW=$$airflow && cp .airflow-e2e-ui/$$airflow/img/*.png docs/img/ || exit 1; \
+	done
+
 lint: $(INSTALLED) ## Check style and layout of the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -83,12 +105,14 @@ constraints: $(INSTALLED) ## Ask the package index anew for constraints/airflow-
 	@for airflow in $(AIRFLOWS); do \
 		printf 'apache-airflow==%s.*\n' $$airflow > .constraint.in; \
 		$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 --all-extras \
-			--group pyproject.toml:dev pyproject.toml --constraints .constraint.in \
+			--group pyproject.toml:dev --group pyproject.toml:e2e-ui pyproject.toml --constraints .constraint.in \
 			--output-file constraints/airflow-$$airflow.txt || exit 1; \
 		echo "constraints/airflow-$$airflow.txt: $$(grep '^apache-airflow==' constraints/airflow-$$airflow.txt)"; \
 	done; rm -f .constraint.in
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 \
+		--group pyproject.toml:docs --output-file constraints/docs.txt
 
 clean: ## Remove all that was made here
-	@rm -rf .venv-* .airflow-* dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	@rm -rf .venv-* .airflow-* dist build site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis *.egg-info .build.log .constraint.in
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
