@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 pytest_plugins = ["pytester"]
-
-PAGE = Path(__file__).parents[2] / "docs" / "simulator.md"
-#: Where the page says which file a block is.
-TITLED = re.compile(r'^```python title="(.+?)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
 def test_a_test_gets_an_account_and_the_connection_to_it(pytester: pytest.Pytester):
@@ -116,23 +109,3 @@ def test_a_project_that_never_asks_for_it_loads_nothing_for_it(pytester: pytest.
     """)
 
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
-
-
-@pytest.mark.airflow
-@pytest.mark.timeout(300)
-def test_the_project_of_the_documentation_passes_and_is_quick_with_a_deferral(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-):
-    blocks = TITLED.findall(PAGE.read_text())
-    assert [name for name, _ in blocks] == ["dags/cdrs.py", "tests/conftest.py", "tests/test_cdrs.py"]
-    for name, code in blocks:
-        path = pytester.path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code)
-    monkeypatch.delenv("AIRFLOW_HOME")
-
-    result = pytester.runpytest_subprocess("--durations=0", timeout=280)
-
-    result.assert_outcomes(passed=3)
-    slowest = max(float(seconds) for seconds in re.findall(r"([\d.]+)s call", result.stdout.str()))
-    assert slowest < 10, "a deferral took its ten seconds, or the poke_interval"
