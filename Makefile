@@ -20,7 +20,7 @@ endif
 .PHONY: help venv demo ui test test-all test-one lint types workflows import-cost dist docs e2e-ui pictures constraints clean
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  AIRFLOW=2.11|3.1|3.3 chooses the Airflow (now $(AIRFLOW)), PORT=8081 serves make ui,"
 	@echo "  TEST_ARGS='-k window' goes to pytest."
@@ -56,28 +56,6 @@ test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW)"
 	@$(BIN)/python $(COVERAGE) -m pytest $(TEST_ARGS)
 
-.venv-%/.installed-e2e-ui: .venv-%/.installed
-	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints constraints/airflow-$*.txt --group e2e-ui
-	@touch $@
-
-e2e-ui: .venv-$(AIRFLOW)/.installed-e2e-ui ## Drive Airflow's connections UI in a real browser (Chromium)
-	@$(BIN)/python -m pytest -m e2e_ui tests/e2e_ui $(TEST_ARGS)
-
-.venv-docs/.installed: constraints/docs.txt pyproject.toml
-	@$(PYTHON) -m venv .venv-docs
-	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check uv
-	@.venv-docs/bin/uv pip install --quiet --python .venv-docs/bin/python --constraints $< --group docs
-	@touch $@
-
-docs: .venv-docs/.installed ## Build the documentation into site/, strictly
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
-	@echo "Open site/index.html"
-
-pictures: ## Take the pictures of the documentation anew
-	@for airflow in 2.11 3.3; do \
-		$(MAKE) --no-print-directory e2e-ui AIRFLOW=$$airflow && cp .airflow-e2e-ui/$$airflow/img/*.png docs/img/ || exit 1; \
-	done
-
 lint: $(INSTALLED) ## Check style and layout of the code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -100,6 +78,28 @@ dist: $(INSTALLED) ## Build wheel and sdist, check them, and run the demo from t
 	@$(BIN)/twine check --strict dist/*
 	@$(BIN)/python scripts/check_dist.py dist $(TAG)
 	@$(BIN)/python scripts/demo_from_wheel.py dist
+
+.venv-%/.installed-e2e-ui: .venv-%/.installed
+	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints constraints/airflow-$*.txt --group e2e-ui
+	@touch $@
+
+e2e-ui: .venv-$(AIRFLOW)/.installed-e2e-ui ## Drive Airflow's connections UI in a real browser (Chromium)
+	@$(BIN)/python -m pytest -m e2e_ui tests/e2e_ui $(TEST_ARGS)
+
+.venv-docs/.installed: constraints/docs.txt pyproject.toml
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.venv-docs/bin/uv pip install --quiet --python .venv-docs/bin/python --constraints $< --group docs
+	@touch $@
+
+docs: .venv-docs/.installed ## Build the documentation into site/, strictly
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+pictures: ## Take the pictures of the documentation anew
+	@for airflow in 2.11 3.3; do \
+		$(MAKE) --no-print-directory e2e-ui AIRFLOW=$$airflow && cp .airflow-e2e-ui/$$airflow/img/*.png docs/img/ || exit 1; \
+	done
 
 constraints: $(INSTALLED) ## Ask the package index anew for constraints/airflow-*.txt
 	@for airflow in $(AIRFLOWS); do \

@@ -21,7 +21,18 @@ IN_WHEEL = (
 )
 ENTRY_POINTS = ("[apache_airflow_provider]", "[pytest11]")
 EXTRAS = {"parquet", "simulator"}
-IN_SDIST = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/", "docs/", "example_dags/")
+IN_SDIST = (
+    "pyproject.toml",
+    "Makefile",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "constraints/",
+    "docs/",
+    "example_dags/",
+    "scripts/",
+    "tests/",
+)
 NOT_IN_SDIST = (".venv", ".git/", ".airflow", "__pycache__", ".coverage")
 
 

@@ -84,7 +84,7 @@ def _cut_deferrals_short(monkeypatch: pytest.MonkeyPatch) -> None:
         return waiting(export_id, poke_interval=min(poke_interval, _QUICK), **others)
 
     monkeypatch.setattr(cdr_export, "SHORTEST_DEFERRAL", 0)
-    monkeypatch.setattr(cdr_export.CdrExportTrigger, "waiting", quick)
+    monkeypatch.setattr(cdr_export.CdrExportTrigger, "waiting", staticmethod(quick))
 
 
 def _simulator_class() -> type[FlowrouteSimulator]:
