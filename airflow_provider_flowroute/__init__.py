@@ -23,7 +23,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     ),
     "read_timeout": _field("Read timeout (s)", "integer", "Seconds to wait for the next bytes. Default 60."),
     "retries": _field(
-        "Retries", "integer", "How often a request is repeated after a passing error. Default 5."
+        "Retries", "integer", "How often a request is repeated after a temporary error. Default 5."
     ),
     "proxies": _field(
         "Proxies", "string", 'A proxy\'s URL, or JSON such as {"https": "http://proxy:3128"}. Default: none.'
@@ -36,7 +36,7 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "download_hosts": _field(
         "Download hosts",
         "string",
-        "Hosts besides Amazon S3 from which an export's file may be fetched, separated by commas.",
+        "Hosts besides Amazon S3 that may serve the files, separated by commas. Default: none.",
     ),
 }
 

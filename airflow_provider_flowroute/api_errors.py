@@ -46,11 +46,11 @@ def api_error(response: Response, what: str, name: str) -> FlowrouteAPIError:
     detail, error_id = _first_error(response)
     default = _THEIR_SIDE if status >= 500 else _REFUSED
     error_class, advice = _BY_STATUS.get(status, default)
-    said = f"{status}: {detail}" if detail else f"{status} {response.reason or ''}".strip()
+    said = (f"{status}: {detail}" if detail else f"{status} {response.reason or ''}").rstrip(" .")
     if error_id:
         said += f" (error id {error_id}, which Flowroute's support asks for)"
     return error_class(
-        f"{what}: Flowroute answered {said.rstrip('.')}. {advice.format(name=name)}",
+        f"{what}: Flowroute answered {said}. {advice.format(name=name)}",
         status_code=status,
         detail=detail,
         error_id=error_id,

@@ -1,32 +1,81 @@
-"""Checks what is in the built wheel and sdist: all that belongs there, and nothing else."""
+"""Checks the built wheel and sdist: all that belongs there and nothing else, and the version that a tag names."""
 
 from __future__ import annotations
 
 import sys
 import tarfile
 import zipfile
+from email.message import Message
+from email.parser import Parser
 from pathlib import Path
 
 PACKAGE = "airflow_provider_flowroute"
-IN_WHEEL = ("__init__.py", "py.typed", "client.py", "operators/cdr_export.py", "simulator/__main__.py")
-IN_SDIST = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/", "docs/", "example_dags/")
+CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
+IN_WHEEL = (
+    "__init__.py",
+    "py.typed",
+    "client.py",
+    "operators/cdr_export.py",
+    "simulator/__main__.py",
+    "simulator/pytest_plugin.py",
+)
+ENTRY_POINTS = ("[apache_airflow_provider]", "[pytest11]")
+EXTRAS = {"parquet", "simulator"}
+IN_SDIST = (
+    "pyproject.toml",
+    "Makefile",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "constraints/",
+    "docs/",
+    "example_dags/",
+    "scripts/",
+    "tests/",
+)
 NOT_IN_SDIST = (".venv", ".git/", ".airflow", "__pycache__", ".coverage")
 
 
-def check_wheel(path: Path) -> list[str]:
+def check_wheel(path: Path, tag: str) -> list[str]:
     """What is wrong with the wheel."""
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
         meta = next(name.split("/")[0] for name in names if ".dist-info/" in name)
         entry_points = wheel.read(f"{meta}/entry_points.txt").decode()
+        metadata = Parser().parsestr(wheel.read(f"{meta}/METADATA").decode())
     wrong = [f"lacks {name}" for name in IN_WHEEL if f"{PACKAGE}/{name}" not in names]
     wrong += [
         f"has {name}" for name in names if name.split("/")[0] not in (PACKAGE, meta) or "/tests/" in name
     ]
-    if "[apache_airflow_provider]" not in entry_points:
-        wrong.append("has no entry point for Airflow")
+    wrong += [f"has no entry point {name}" for name in ENTRY_POINTS if name not in entry_points]
     if not any(name.endswith("/LICENSE") for name in names):
         wrong.append("lacks LICENSE")
+    return wrong + check_metadata(metadata, tag)
+
+
+def check_metadata(metadata: Message, tag: str) -> list[str]:
+    """What is wrong with what an index shows, and installers read."""
+    wanted = {
+        "Name": "airflow-provider-flowroute",
+        "Requires-Python": ">=3.11",
+        "License-Expression": "Apache-2.0",
+        "Description-Content-Type": "text/markdown",
+    }
+    wrong = [
+        f"says {name}: {metadata[name]}, not {value}"
+        for name, value in wanted.items()
+        if metadata[name] != value
+    ]
+    requirements = metadata.get_all("Requires-Dist", [])
+    if any(" @ " in each or "://" in each for each in requirements):
+        wrong.append("requires something by its address")
+    missing = EXTRAS - set(metadata.get_all("Provides-Extra", []))
+    wrong += [f"lacks the extra {name}" for name in sorted(missing)]
+    version = metadata["Version"]
+    if tag and tag != f"v{version}":
+        wrong.append(f"is version {version}, but the tag is {tag}")
+    if tag and f"## [{version}]" not in CHANGELOG.read_text():
+        wrong.append(f"is version {version}, of which CHANGELOG.md says nothing")
     return wrong
 
 
@@ -38,17 +87,18 @@ def check_sdist(path: Path) -> list[str]:
     return wrong + [f"has {name}" for name in names if any(part in name for part in NOT_IN_SDIST)]
 
 
-def main(directory: Path) -> int:
+def main(directory: Path, tag: str = "") -> int:
     """Check the one wheel and the one sdist of a directory.
 
+    :param tag: the tag that is to be released, such as v1.2.3.
     :return: 1 if something is wrong.
     """
     (wheel,), (sdist,) = directory.glob("*.whl"), directory.glob("*.tar.gz")
-    found = {wheel: check_wheel(wheel), sdist: check_sdist(sdist)}
+    found = {wheel: check_wheel(wheel, tag), sdist: check_sdist(sdist)}
     for path, wrong in found.items():
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB, {'; '.join(wrong) or 'complete'}")
     return int(any(found.values()))
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:]))

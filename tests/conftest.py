@@ -34,13 +34,6 @@ settings.load_profile("flowroute")
 
 
 @pytest.fixture
-def flowroute() -> Iterator[FlowrouteSimulator]:
-    """A running Flowroute account of its own for the test."""
-    with FlowrouteSimulator(seed=1, calls_per_day=200) as simulator:
-        yield simulator
-
-
-@pytest.fixture
 def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowrouteSimulator]]:
     """Makes a simulated account, and the connection ``flowroute_default`` to it."""
     with ExitStack() as stack:

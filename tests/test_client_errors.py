@@ -68,8 +68,10 @@ def test_an_error_says_what_was_done_what_flowroute_said_and_what_to_do(
 
     error = caught.value
     assert type(error) is error_class
-    assert str(error).startswith(f"{call}: Flowroute answered {status}: Invalid value: so and so")
-    assert "error id f3a378a2" in str(error)
+    assert str(error).startswith(
+        f"{call}: Flowroute answered {status}: Invalid value: so and so "
+        "(error id f3a378a2, which Flowroute's support asks for). "
+    )
     assert (error.status_code, error.detail, error.error_id) == (
         status,
         "Invalid value: so and so.",

@@ -81,7 +81,7 @@ def test_a_field_of_the_form_may_stay_empty_and_has_no_default(name: str):
     assert "null" in field["schema"]["type"]
     assert "default" not in field["schema"]
     assert field["label"]
-    assert "Default" in field["description"] or name == "download_hosts"
+    assert "Default" in field["description"]
 
 
 def test_asking_for_it_imports_neither_airflow_nor_requests():

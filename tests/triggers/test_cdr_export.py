@@ -74,7 +74,7 @@ def test_a_permanent_error_fires_with_flowroutes_words(account):
     [[event]] = events(a_trigger(export_id))
 
     assert event["status"] == "error"
-    assert "The key has expired." in event["message"]
+    assert "The key has expired" in event["message"]
 
 
 def test_a_passing_error_is_waited_out(account):

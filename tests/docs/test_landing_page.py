@@ -15,7 +15,7 @@ from airflow_provider_flowroute.client import FlowrouteClient
 from airflow_provider_flowroute.landing import stage
 
 KINDS = ("string", "timestamp", "decimal", "int32")
-PAGE = (Path(__file__).parents[1] / "docs" / "landing.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "landing.md").read_text()
 
 
 def test_the_schema_is_the_one_that_is_written():

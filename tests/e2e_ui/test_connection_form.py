@@ -1,0 +1,89 @@
+"""The form of a connection, as somebody sees it who opens Admin > Connections for the first time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow_standalone import AIRFLOW_2
+
+from airflow_provider_flowroute import CONNECTION_FIELDS
+
+from .pages import picture
+
+pytestmark = [pytest.mark.e2e_ui, pytest.mark.timeout(400)]
+
+VERSION = "2.11" if AIRFLOW_2 else "3"
+
+
+def test_flowroute_is_in_the_list_of_types(pages: Any):
+    pages.open_form()
+
+    assert "Flowroute" in pages.types()
+
+
+def test_the_form_speaks_flowroutes_language_and_hides_what_has_no_meaning(pages: Any):
+    pages.open_form()
+    pages.choose_type("Flowroute")
+
+    assert pages.standard_fields() == ["Description", "API URL", "Access Key", "Secret Key"]
+    assert pages.placeholder_of_host() == "https://api.flowroute.com (leave empty for this)"
+
+
+def test_each_extra_is_a_labelled_field_with_help(pages: Any, ui: Any):
+    pages.open_form()
+    pages.fill("flowroute_default", "", "ACCESS_KEY", "SECRET_KEY")
+    picture(ui.pictures / f"connection-form-{VERSION}.png", pages.page, pages.form)
+
+    assert pages.extra_fields() == {
+        name: (field["label"], field["description"]) for name, field in CONNECTION_FIELDS.items()
+    }
+    if not AIRFLOW_2:
+        picture(ui.pictures / "connection-extras-3.png", pages.page, pages.form)
+
+
+def test_a_connection_saved_in_the_form_works_in_a_dag_run(pages: Any, ui: Any):
+    flowroute = ui.flowroute
+    pages.open_form()
+    pages.fill("flowroute_default", flowroute.url, flowroute.access_key, flowroute.secret_key)
+    pages.set_extra("retries", "2")
+    pages.save()
+
+    now, conf = datetime.now(UTC).isoformat(), json.dumps({"late_calls_hours": 0})
+    date = "--exec-date" if AIRFLOW_2 else "--logical-date"
+    ui.cli("dags", "trigger", "flowroute_daily_cdrs", "--run-id", "by_hand", "--conf", conf, date, now)
+
+    assert state_of(ui, "by_hand") == "success"
+    [landed] = ui.lake.glob("*/cdrs.csv.gz")
+    assert gzip.decompress(landed.read_bytes()) == flowroute.csv(flowroute.exports[-1].id)
+    assert extra_of(ui, "flowroute_default")["retries"] in (2, "2")
+
+
+def state_of(ui: Any, run_id: str, seconds: float = 240) -> str:
+    """How a run ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        rows = query(ui, "select state from dag_run where run_id = ?", run_id)
+        if rows and rows[0][0] in ("success", "failed"):
+            return str(rows[0][0])
+        time.sleep(1)
+    raise AssertionError(f"{run_id} did not end in {seconds:g} s: {rows}")
+
+
+def extra_of(ui: Any, conn_id: str) -> dict[str, Any]:
+    """A connection's extra, as it is when a task reads it."""
+    shown = json.loads(ui.cli("connections", "get", conn_id, "--output", "json"))[0]["extra_dejson"]
+    return dict(shown if isinstance(shown, dict) else json.loads(shown))
+
+
+def query(ui: Any, sql: str, *values: str) -> list[tuple[Any, ...]]:
+    """Read Airflow's database, without an Airflow command's four seconds."""
+    database = Path(ui.env["AIRFLOW_HOME"]) / "airflow.db"
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as connection:
+        return connection.execute(sql, values).fetchall()
