@@ -20,7 +20,7 @@ IN_WHEEL = (
     "simulator/pytest_plugin.py",
 )
 ENTRY_POINTS = ("[apache_airflow_provider]", "[pytest11]")
-EXTRAS = {"parquet", "simulator"}
+EXTRAS = {"isal", "parquet", "simulator"}
 IN_SDIST = (
     "pyproject.toml",
     "Makefile",

@@ -297,13 +297,19 @@ def test_a_damaged_file_never_reaches_a_remote_store(account, memory):
     assert not memory.exists("/lake/damaged.csv")
 
 
-def test_a_cut_download_goes_on_where_it_was(account, tmp_path):
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
+def test_a_cut_download_goes_on_where_it_was(account, tmp_path, suffix):
     export_id = new_export()
     account.add_fault("cut_download", times=2)
 
-    land(export_id, str(tmp_path / "week.csv"))
+    landed = land(export_id, str(tmp_path / f"week.{suffix}"))
 
-    assert (tmp_path / "week.csv").read_bytes() == account.csv(export_id)
+    assert {name: landed[name] for name in figures_of(account.csv(export_id))} == figures_of(
+        account.csv(export_id)
+    )
+    ranges = [request.headers.get("range") for request in account.requests if request.on == "download"]
+    assert ranges[0] is None
+    assert [each[:6] for each in ranges[1:]] == ["bytes=", "bytes="]
 
 
 def test_an_expired_link_is_replaced_by_a_fresh_one(account, tmp_path):
