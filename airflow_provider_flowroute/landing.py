@@ -26,7 +26,7 @@ from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
 from airflow_provider_flowroute.cdr.records import Header, Tee, inflate, read_header, whole_records
 from airflow_provider_flowroute.download import CdrDownload
-from airflow_provider_flowroute.exceptions import CdrExportFormatError, FlowrouteValueError
+from airflow_provider_flowroute.exceptions import CdrExportFormatError, FlowrouteError, FlowrouteValueError
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +92,14 @@ class _Blocks:
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
-        self._error: BaseException | None = None
+        self._error: FlowrouteError | OSError | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._blocks
-        except BaseException as e:
+            # Not `yield from`, which would close the blocks with whoever stops reading them.
+            for block in self._blocks:  # noqa: UP028
+                yield block
+        except (FlowrouteError, OSError) as e:
             self._error = e
             raise
 
