@@ -9,12 +9,11 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -71,8 +70,6 @@ def stage(export: CdrExport, download: CdrDownload, path: Path, file_format: str
             inflated = _inflated(export, Tee(download, file) if keep_gzip else download)
             blocks = _Blocks(inflated if keep_gzip else _copied(inflated, file))
             result = _read(export, download, blocks)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
     return result
 
 
@@ -118,25 +115,25 @@ def _read(
     progress = Progress(f"Export {export.id}", download)
     try:
         with ExitStack() as stack:
-            header, chunks = read_header(
-                stack.enter_context(_ahead(whole_records(blocks), progress.tell, many=4))
-            )
+            inflated = stack.enter_context(_ahead(iter(blocks), progress.tell, many=4))
+            header, chunks = read_header(whole_records(inflated))
             header.tell()
             reader = _reader(header, parquet)
             ids = stack.enter_context(Ids())
-            sink = _parquet_file(parquet, header, stack) if parquet is not None else None
-            tables = reader.tables(chunks)
-            if sink is not None:
-                tables = map(sink.write, stack.enter_context(_ahead(tables)))
+            file = _parquet_file(parquet, header, stack) if parquet is not None else None
+            write = stack.enter_context(_behind(file.write)) if file is not None else None
             figures = reader.figures(reader.read(b""))  # of no row
-            for table in stack.enter_context(_ahead(tables, progress.tell)):
+            for table in stack.enter_context(_ahead(reader.tables(chunks), progress.tell)):
+                if write is not None:
+                    write(table)
                 figures += reader.figures(table)
                 if found := reader.ids(table):
                     ids.add(found)
                 progress.rows = figures.rows
             result = Reconciliation(export, figures, header.names, ids.repeated())
-            if sink is not None:
-                sink.finish(_metadata(export, result))
+            if file is not None and write is not None:
+                write(None)
+                file.finish(_metadata(export, result))
     except CdrExportFormatError:
         # Damage can look like anything: gzip's own check, at the end, knows it from a wrong form.
         blocks.check_to_the_end()
@@ -207,6 +204,28 @@ def _ahead(
     try:
         waiting = deque(thread.submit(next, items, end) for _ in range(many))
         yield taken()
+    finally:
+        thread.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _behind(do: Callable[[_T], object]) -> Iterator[Callable[[_T | None], None]]:
+    """What does something with one item after the other, in a thread of its own, one behind of who gives them.
+
+    Given None, it waits for the last.
+    """
+
+    def give(item: _T | None) -> None:
+        for future in waiting:
+            future.result()
+        waiting.clear()
+        if item is not None:
+            waiting.append(thread.submit(do, item))
+
+    waiting: list[Future[object]] = []
+    thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
+    try:
+        yield give
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
 

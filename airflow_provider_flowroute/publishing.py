@@ -38,6 +38,8 @@ def staged_for(path: ObjectStoragePath) -> Iterator[Path]:
         staged = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
         try:
             yield staged
+            with staged.open("rb") as file:
+                os.fsync(file.fileno())  # or a power cut could leave the new name with nothing in it
             staged.replace(target)
         finally:
             staged.unlink(missing_ok=True)

@@ -29,8 +29,8 @@ _Work = Callable[[], None]
 
 def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
     """This package, proof and all."""
-    if file_format == "parquet":
-        import airflow_provider_flowroute.cdr.arrow  # noqa: F401
+    import airflow_provider_flowroute.cdr.arrow  # noqa: F401 - idle means: all is imported
+
     client = FlowrouteClient("key", "secret", url)
 
     def work() -> None:

@@ -198,13 +198,9 @@ class ParquetFile:
             store_decimal_as_integer=True,
         )
 
-    def write(self, table: pa.Table) -> pa.Table:
-        """Write a table as a row group.
-
-        :return: the table.
-        """
+    def write(self, table: pa.Table) -> None:
+        """Write a table as a row group."""
         self._writer.write_table(table, row_group_size=table.num_rows)
-        return table
 
     def finish(self, metadata: Mapping[str, Any]) -> None:
         """Write the footer.
