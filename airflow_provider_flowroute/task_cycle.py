@@ -91,7 +91,9 @@ class TaskCycle:
         Not before: a task killed between the two would be tried again, and know nothing of its export.
         """
         if self._store is not None:
-            operator.on_success_callback = [*operator.on_success_callback, lambda _context: self.forget()]
+            given: Any = operator.on_success_callback or []
+            callbacks = [given] if callable(given) else list(given)
+            operator.on_success_callback = [*callbacks, lambda _context: self.forget()]
 
     def _guess(self) -> Asked | None:
         """Without a note: nothing on the first try, on a later one when the cycle began."""

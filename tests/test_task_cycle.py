@@ -71,10 +71,16 @@ def test_what_is_as_it_should_be_is_not_worth_a_line(note: Any, caplog: pytest.L
     assert caplog.text == ""
 
 
-def test_a_note_is_dropped_only_once_the_success_is_recorded():
+@pytest.mark.parametrize("form", ["list", "tuple", "one", "none"])
+def test_a_note_is_dropped_only_once_the_success_is_recorded(form: str):
     store = TaskStateStore(GOOD)
     called: list[str] = []
-    operator = SimpleNamespace(on_success_callback=[lambda context: called.append("the user's")])
+
+    def users(context: Any) -> None:
+        called.append("the user's")
+
+    given: dict[str, Any] = {"list": [users], "tuple": (users,), "one": users, "none": None}
+    operator = SimpleNamespace(on_success_callback=given[form])
 
     TaskCycle(context(store)).forget_once_succeeded(operator)
     assert store.value == GOOD
@@ -82,7 +88,7 @@ def test_a_note_is_dropped_only_once_the_success_is_recorded():
     for callback in operator.on_success_callback:
         callback({})
     assert store.value is None
-    assert called == ["the user's"]
+    assert called == ([] if form == "none" else ["the user's"])
 
 
 @pytest.mark.parametrize(("try_number", "max_tries"), [(1, 2), (4, 5)])
