@@ -27,7 +27,7 @@ WINDOW = {"start_call_start_time": "2026-03-02", "start_call_end_time": "2026-03
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "lost reply": ("lost_reply", {}),
     "dropped": ("dropped_connection", {}),
-    "slow": ("slow_reply", {"seconds": 0.4}),
+    "read time-out": ("held_request", {"after": True}),
     "5xx": ("server_error", {"status": 503}),
     "5xx after": ("server_error", {"status": 502, "after": True}),
     "429": ("rate_limit", {}),

@@ -18,6 +18,7 @@ from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.operators import cdr_export
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.simulator.user import until
 from tests.support import TaskStateStore
 
 CONNECTION = "flowroute_tries"
@@ -66,7 +67,8 @@ class Task:
     def __init__(
         self, account: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, **options: Any
     ) -> None:
-        extra = {"read_timeout": 0.2, "retries": 1}
+        # Long enough for any machine: what happens must not depend on its speed.
+        extra = {"read_timeout": 60, "retries": 1}
         connection = json.dumps({**account.connection, "extra": extra})
         monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", connection)
         monkeypatch.setattr(task_cycle, "AIRFLOW_V_3_0_PLUS", True)
@@ -132,8 +134,19 @@ class Task:
         steps = Steps(kill_at)
         session = operator.client._api
         send = session.request
-        session.request = lambda *a, **o: steps.take(lambda: send(*a, **o))  # type: ignore[method-assign]
+        session.request = lambda *a, **o: steps.take(lambda: self._send(send, *a, **o))  # type: ignore[method-assign]
         return operator, steps
+
+    def _send(self, send: Callable[..., Any], method: str, url: str, **options: Any) -> Any:
+        """Send a request; one that the account holds after carrying it out times out soon."""
+        account = self.account
+        if method != "POST" or not any(fault["fault"] == "held_request" for fault in account.faults):
+            return send(method, url, **options)
+        made = len(account.exports)
+        try:
+            return send(method, url, **{**options, "timeout": (5, 0.1)})
+        finally:
+            until(lambda: len(account.exports) > made)
 
     def _context(self, operator: CreateCdrExportOperator, steps: Steps) -> Any:
         ti = SimpleNamespace(try_number=self.try_number, max_tries=self.max_tries, task=operator)
