@@ -18,7 +18,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one lint types workflows import-cost dist bench docs e2e-ui pictures constraints clean
+.PHONY: help venv demo ui test test-all test-one e2e lint types workflows import-cost dist bench docs e2e-ui pictures constraints clean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -56,6 +56,10 @@ test-all: $(AIRFLOWS:%=.venv-%/.installed) ## Run the tests on each Airflow that
 test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW)"
 	@$(BIN)/python $(COVERAGE) -m pytest $(TEST_ARGS)
+
+e2e: $(INSTALLED) ## Kill a real Airflow's processes: one export, whole file, every time
+	@echo "Real processes of Airflow $(AIRFLOW)"
+	@$(BIN)/python -m pytest -m e2e tests/e2e $(TEST_ARGS)
 
 lint: $(INSTALLED) ## Check style and layout of the code
 	@$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -117,6 +119,8 @@ class FlowrouteClient:
         self.base_url = base_url.rstrip("/")
         self.name = name
         self.download_hosts = tuple(download_hosts)
+        #: How far Flowroute's clock is ahead of ours, by its last answer that told the time, to about a second.
+        self.clock_ahead: timedelta | None = None
         self._timeout = (connect_timeout, read_timeout)
         self._retries = retries
         self._proxies = dict(proxies or {})
@@ -176,12 +180,14 @@ class FlowrouteClient:
             else {"Accept": MEDIA_TYPE}
         )
         response = self._send(self._api, method, self.base_url + path, what, headers=headers, **options)
+        self._read_clock(response)
         if response.status_code >= requests.codes.bad_request:
             raise api_error(response, what, self.name)
         if response.status_code >= requests.codes.multiple_choices:
             raise FlowrouteUnexpectedResponseError(
                 f"{what}: {self.base_url} answered with a redirect ({response.status_code}), which is not followed: "
-                f"the keys go only to the connection's own host. Set the connection's host to the API's address."
+                f"the keys go only to the connection's own host. Set the connection's host to the API's address.",
+                request_may_have_arrived=False,
             )
         try:
             return response.json()
@@ -192,6 +198,13 @@ class FlowrouteClient:
             f"maintenance page may stand in the way; check also that the connection's host is Flowroute's API.",
             transient=True,
         )
+
+    def _read_clock(self, response: requests.Response) -> None:
+        try:
+            theirs = parsedate_to_datetime(response.headers["Date"])
+            self.clock_ahead = theirs - datetime.now(UTC)
+        except (KeyError, ValueError, TypeError, OverflowError):  # none, or not one that can be read
+            return
 
     def create_cdr_export(
         self, filter_parameters: Mapping[str, Any], callback_url: str | None = None

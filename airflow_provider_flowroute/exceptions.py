@@ -15,6 +15,9 @@ class FlowrouteError(Exception):
     #: ends the task without wasting its retries.
     transient: bool = False
 
+    #: Whether the request may have taken effect all the same: an export may have been made that nobody was told of.
+    request_may_have_arrived: bool = False
+
 
 class FlowrouteValueError(FlowrouteError, ValueError):
     """A window, a filter, a path or an option that cannot be right, found before anything was sent."""
@@ -89,17 +92,32 @@ class FlowrouteServerError(FlowrouteAPIError):
     """5xx: Flowroute's side, also after the client's own retries."""
 
     transient = True
+    request_may_have_arrived = True
 
 
 class FlowrouteUnexpectedResponseError(FlowrouteError):
     """An answer that is not Flowroute's API speaking: a web page, a redirect, JSON of another shape.
 
     :param transient: True for what a proxy or a maintenance page puts in the way for a while.
+    :param request_may_have_arrived: False only where the answer shows that nothing was done.
     """
 
-    def __init__(self, message: str, *, transient: bool = False) -> None:
+    def __init__(
+        self, message: str, *, transient: bool = False, request_may_have_arrived: bool = True
+    ) -> None:
         super().__init__(message)
         self.transient = transient
+        self.request_may_have_arrived = request_may_have_arrived
+
+
+class CdrExportUncertainError(FlowrouteError):
+    """Nobody knows whether Flowroute made the export: the answer was lost, and it is not in the account's list.
+
+    The request was not sent again. Another try of the task looks for the export first.
+    """
+
+    transient = True
+    request_may_have_arrived = True
 
 
 class CdrExportFailedError(FlowrouteError):

@@ -133,6 +133,24 @@ def connection_json(url: str) -> str:
     return json.dumps({"conn_type": "flowroute", "login": "key", "password": SECRET_KEY, "host": url})
 
 
+class TaskStateStore:
+    """Airflow 3.3's store for one task, as an operator sees it: JSON, and never None."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return default if self.value is None else json.loads(json.dumps(self.value))
+
+    def set(self, key: str, value: Any) -> None:
+        if value is None:
+            raise ValueError("Cannot set value as None")
+        self.value = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.value = None
+
+
 def a_closed_port() -> int:
     """A port of this machine that nobody listens on."""
     with socket.socket() as sock:

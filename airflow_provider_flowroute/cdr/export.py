@@ -163,13 +163,25 @@ class CdrExport:
         """Whether the file is there."""
         return self.status is ExportStatus.COMPLETED
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether Flowroute gave up: there will never be a file."""
+        return self.status is ExportStatus.FAILED
+
+    def is_of_use(self, now: datetime) -> bool:
+        """Whether there is, or may yet be, a file to fetch.
+
+        :param now: the present, aware.
+        """
+        return not self.is_failed and (self.expires_at is None or now < self.expires_at)
+
     def raise_if_failed(self) -> None:
         """The one place that knows which statuses no waiting can mend.
 
         :raises CdrExportFailedError: Flowroute gave up.
         :raises CdrExportUnknownStatusError: a status this package does not know.
         """
-        if self.status is ExportStatus.FAILED:
+        if self.is_failed:
             raise CdrExportFailedError(
                 f"Flowroute ended export {self.id} ({self.window or 'window unknown'}) as failed. Make a new one: "
                 f"clear the task that created it. If that fails too, ask Flowroute's support, naming the export's id."

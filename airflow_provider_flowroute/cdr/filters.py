@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -263,3 +264,16 @@ def same_request(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     :param b: likewise.
     """
     return _canonical_request(a) == _canonical_request(b)
+
+
+def fingerprint(parameters: Mapping[str, Any]) -> str:
+    """A short text that is the same for the same request, and in all likelihood only for that.
+
+    :param parameters: as sent, or as echoed by any endpoint.
+    """
+    canonical = json.dumps(
+        _canonical_request(parameters),
+        sort_keys=True,
+        default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value),
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,13 @@ from airflow_provider_flowroute.cdr.filters import (
     read_filter_parameters,
     request_parameters,
 )
+from airflow_provider_flowroute.cdr.request import CdrExportRequest
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
 from airflow_provider_flowroute.exceptions import (
     CdrExportFailedError,
     CdrExportTimeoutError,
+    FlowrouteError,
+    FlowrouteNotFoundError,
     FlowrouteValueError,
 )
 from airflow_provider_flowroute.hooks.flowroute import (
@@ -26,6 +30,8 @@ from airflow_provider_flowroute.hooks.flowroute import (
     UsesFlowroute,
     no_retry_for_permanent_errors,
 )
+from airflow_provider_flowroute.lost_reply import create_once, find_export
+from airflow_provider_flowroute.task_cycle import Asked, TaskCycle
 from airflow_provider_flowroute.triggers.cdr_export import (
     DEFERRAL_GRACE,
     CdrExportTrigger,
@@ -35,6 +41,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_flowroute.cdr.export import CdrExport
 
 _NO_INTERVAL = (
     "This run has no data interval to take the window from ({interval}). Give the DAG "
@@ -50,11 +57,16 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
     ``start_call_end_time``, or under these names in ``filter_parameters``. It holds the calls that began at or
     after its start and before its end, UTC, may not end in the future, and may be 92 days long at most.
 
+    A request is sent once. If its answer is lost, or the worker dies, the export is looked for and taken up, by
+    the same try or the next; only where there is none is it asked for anew. A task that is cleared asks anew.
+
     :param start_call_start_time: start of the window: a datetime or ISO 8601 text; naive means UTC. (templated)
     :param start_call_end_time: end of the window, likewise. (templated)
     :param filter_parameters: Flowroute's filters by their own names; None as a value leaves a filter out. A name
         Flowroute's documents do not have is sent all the same, with a warning. (templated)
     :param callback_url: where Flowroute POSTs a note when the export changes. (templated)
+    :param reuse_existing: take up the export that an earlier try of this task asked for. If False, every try asks
+        for a new one.
     :param flowroute_conn_id: the id of the Airflow connection.
     :param wait_for_completion: return only once the export is completed.
     :param deferrable: wait in the triggerer instead of on a worker. Default: the configuration's
@@ -80,6 +92,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         start_call_end_time: datetime | str | None = None,
         filter_parameters: Mapping[str, Any] | str | None = None,
         callback_url: str | None = None,
+        reuse_existing: bool = True,
         flowroute_conn_id: str = FlowrouteHook.default_conn_name,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -92,6 +105,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         self.start_call_end_time = start_call_end_time
         self.filter_parameters = filter_parameters
         self.callback_url = callback_url
+        self.reuse_existing = reuse_existing
         self.flowroute_conn_id = flowroute_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
@@ -100,16 +114,63 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Create the export, and wait for it if asked to."""
+        cycle = TaskCycle(context)
         with no_retry_for_permanent_errors():
             window, filters = self._resolve(context)
             window.check_exportable(pendulum.now("UTC"))
             callback_url = read_callback_url(self.callback_url)
             self.log.info("Calls of %s, filters: %s", window, filters or "none")
-            export = self.client.create_cdr_export(request_parameters(window, filters), callback_url)
-        self.log.info("Flowroute is building export %s.", export.id)
+            request = CdrExportRequest(request_parameters(window, filters), callback_url)
+            export = self._create_or_take_up(request, cycle)
         if self.wait_for_completion:
-            self._wait(export.id)
+            with forgotten_if_failed(cycle):
+                self._wait(export.id)
+        cycle.forget_once_succeeded(self)
         return export.id
+
+    def _create_or_take_up(self, request: CdrExportRequest, cycle: TaskCycle) -> CdrExport:
+        if not self.reuse_existing:
+            export = self.client.create_cdr_export(request.filter_parameters, request.callback_url)
+            self.log.info("Flowroute is building export %s.", export.id)
+            return export
+        asked = cycle.recall(request.fingerprint)
+        if asked is not None and (earlier := self._take_up(request, asked)) is not None:
+            cycle.note(request.fingerprint, asked.since.instant, earlier.id)
+            return earlier
+        now = pendulum.now("UTC")
+        # Before it is sent: the next try then knows that, and from when on, there may be an export.
+        cycle.note(request.fingerprint, now)
+        try:
+            export = create_once(self.client, request)
+        except FlowrouteError as e:
+            if not e.request_may_have_arrived:
+                cycle.forget()
+            raise
+        cycle.note(request.fingerprint, now, export.id)
+        return export
+
+    def _take_up(self, request: CdrExportRequest, asked: Asked) -> CdrExport | None:
+        """The export of an earlier try, if there is one that can still give a file."""
+        export = None
+        if asked.export_id is not None:
+            with suppress(FlowrouteNotFoundError):  # the connection leads to another account by now
+                export = self.client.get_cdr_export(asked.export_id)
+        if export is None:
+            export = find_export(self.client, request, asked.since)
+        if export is None:
+            self.log.info("No export of an earlier try is in the account's list: asking for one.")
+            return None
+        if not export.is_of_use(pendulum.now("UTC")):
+            self.log.info(
+                "Export %s of an earlier try is of no use (%s): asking for a new one.",
+                export.id,
+                export.status_text,
+            )
+            return None
+        self.log.info(
+            "Taking up export %s, which an earlier try asked for. It is %s.", export.id, export.status_text
+        )
+        return export
 
     def _resolve(self, context: Context) -> tuple[Window, dict[str, Any]]:
         """The window, from the one place it is given in, and the filters."""
@@ -160,6 +221,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
             if left <= 0:
                 raise CdrExportTimeoutError(f"Export {export_id} was not completed in {self.timeout:g} s.")
             time.sleep(min(self.poke_interval, left))
+        self.log.info("Export %s is completed.", export_id)
 
     def _is_completed(self, export_id: str) -> bool:
         # A failed export is no reason to give up: the next try asks for a new one.
@@ -171,10 +233,22 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
         :param event: the trigger's event.
         """
-        with no_retry_for_permanent_errors(CdrExportFailedError):
+        cycle = TaskCycle(context)
+        with forgotten_if_failed(cycle), no_retry_for_permanent_errors(CdrExportFailedError):
             export_id = completed_export_id(event)
         self.log.info("Export %s is completed.", export_id)
+        cycle.forget_once_succeeded(self)
         return export_id
+
+
+@contextmanager
+def forgotten_if_failed(cycle: TaskCycle) -> Iterator[None]:
+    """Let the next try ask for a new export if this one fails."""
+    try:
+        yield
+    except CdrExportFailedError:
+        cycle.forget()
+        raise
 
 
 def _seconds(value: float | timedelta) -> float:

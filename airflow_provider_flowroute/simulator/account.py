@@ -53,6 +53,8 @@ class Account:
         self.calls_per_day = calls_per_day
         self.processing_seconds = processing_seconds
         self.link_seconds = link_seconds
+        #: How many seconds the account's clock is ahead of this machine's.
+        self.clock_ahead = 0.0
         #: Called with each new export, and with each that ended; from whichever thread it happened in.
         self.on_created: Callable[[SimulatedExport], None] | None = None
         self.on_ended: Callable[[SimulatedExport], None] | None = None
@@ -65,6 +67,10 @@ class Account:
         self._state = Path(state) if state is not None else None
         if self._state and self._state.exists():
             self._next_id, self._exports = persistence.load(self._state)
+
+    def now(self) -> datetime:
+        """What the account's clock says, UTC."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_ahead)
 
     def create(
         self,
@@ -82,7 +88,7 @@ class Account:
         :param callback_url: whom to tell when it is done.
         :param outcome: how it is to end.
         """
-        now = datetime.now(UTC)
+        now = self.now()
         endless = self.processing_seconds > _MOST
         with self._lock:
             export = SimulatedExport(
@@ -146,7 +152,7 @@ class Account:
     def settle(self) -> None:
         """End every export whose time has come."""
         with self._settling:
-            now = datetime.now(UTC)
+            now = self.now()
             with self._lock:
                 due = [each for each in self._processing() if each.due is not None and each.due <= now]
             for export in due:
@@ -156,7 +162,7 @@ class Account:
         """Tell how long it is until the next export is done; None if nothing is under way."""
         with self._lock:
             instants = [each.due for each in self._processing() if each.due is not None]
-        return max(0.0, (min(instants) - datetime.now(UTC)).total_seconds()) if instants else None
+        return max(0.0, (min(instants) - self.now()).total_seconds()) if instants else None
 
     def end_now(self, export_id: str, status: str) -> None:
         """End an export that is being processed.
@@ -170,7 +176,7 @@ class Account:
                 raise ValueError(
                     f"Export {export_id} is {export.status} already: only one in process can be ended."
                 )
-            self._end(export, status, datetime.now(UTC))
+            self._end(export, status, self.now())
 
     def file(self, export_id: str) -> ResultFile:
         """Give an export's file.

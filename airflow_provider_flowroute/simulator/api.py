@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,7 @@ from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
 from airflow_provider_flowroute.simulator.faults import EXPORT_FAULTS, FaultQueue
 from airflow_provider_flowroute.simulator.gate import gate
+from airflow_provider_flowroute.simulator.holding import HeldRequests
 from airflow_provider_flowroute.simulator.links import LinkSigner
 from airflow_provider_flowroute.simulator.recording import RequestLog
 from airflow_provider_flowroute.simulator.validation import RefusedError
@@ -33,16 +35,24 @@ class Api:
 
     :param account: the account.
     :param faults: the faults still to come.
+    :param held: where requests are held.
     :param signer: makes the links to files.
     :param access_key: the key that is let in.
     :param secret_key: its secret.
     """
 
     def __init__(
-        self, account: Account, faults: FaultQueue, signer: LinkSigner, access_key: str, secret_key: str
+        self,
+        account: Account,
+        faults: FaultQueue,
+        held: HeldRequests,
+        signer: LinkSigner,
+        access_key: str,
+        secret_key: str,
     ) -> None:
         self._account = account
         self._faults = faults
+        self._held = held
         self._signer = signer
         self._credentials = f"{access_key}:{secret_key}".encode()
         #: Where this port and the storage's can be reached; known once they are open.
@@ -54,8 +64,9 @@ class Api:
 
         :param log: where requests are recorded.
         """
-        middlewares = [gate(log, self._faults, _name_of, _refuse), self._authenticate]
+        middlewares = [gate(log, self._faults, self._held, _name_of, _refuse), self._authenticate]
         app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
+        app.on_response_prepare.append(self._date)
         app.router.add_post(wire.PATH, self._create)
         app.router.add_get(wire.PATH, self._list, allow_head=False)
         app.router.add_get(wire.PATH + "/{id}", self._show, allow_head=False)
@@ -72,6 +83,9 @@ class Api:
             if scheme.lower() != "basic" or not hmac.compare_digest(given, self._credentials):
                 raise RefusedError(401, "The access key or the secret key is not valid.")
         return await handler(request)
+
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = format_datetime(self._account.now(), usegmt=True)
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.content_type != _MEDIA_TYPE:

@@ -50,6 +50,13 @@ def add_control(app: web.Application, simulator: FlowrouteSimulator) -> None:
         simulator.clear_faults()
         return web.json_response([])
 
+    async def held(_: web.Request) -> web.Response:
+        return web.json_response([record.as_json() for record in simulator.held])
+
+    async def release(_: web.Request) -> web.Response:
+        simulator.release()
+        return web.json_response({"status": "ok"})
+
     async def reset(_: web.Request) -> web.Response:
         await asyncio.to_thread(simulator.reset)
         return web.json_response({"status": "ok"})
@@ -66,6 +73,8 @@ def add_control(app: web.Application, simulator: FlowrouteSimulator) -> None:
         ("GET", "/faults", faults),
         ("POST", "/faults", add_fault),
         ("DELETE", "/faults", clear_faults),
+        ("GET", "/held", held),
+        ("POST", "/release", release),
         ("POST", "/reset", reset),
         ("POST", "/exports/{id}/{action:complete|fail}", end),
     ]

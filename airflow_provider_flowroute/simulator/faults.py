@@ -105,6 +105,7 @@ KINDS: dict[str, Kind] = {
     "lost_reply": Kind(API, CREATE),
     "dropped_connection": Kind(EVERYWHERE, API),
     "slow_reply": Kind(EVERYWHERE, API, {"seconds": _SECONDS}),
+    "held_request": Kind(EVERYWHERE, API, {"after": _AFTER}),
     "rate_limit": Kind(EVERYWHERE, API, {"retry_after": _RETRY_AFTER}),
     "server_error": Kind(
         EVERYWHERE, API, {"status": _STATUS, "detail": _text("The server failed."), "after": _AFTER}
@@ -131,6 +132,7 @@ REQUEST_FAULTS = (
     "lost_reply",
     "dropped_connection",
     "slow_reply",
+    "held_request",
     "rate_limit",
     "server_error",
     "unauthorized",

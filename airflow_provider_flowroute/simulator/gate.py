@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from airflow_provider_flowroute.simulator.faults import REQUEST_FAULTS, Fault, FaultQueue
+from airflow_provider_flowroute.simulator.holding import HeldRequests
 from airflow_provider_flowroute.simulator.recording import RecordedRequest, RequestLog
 from airflow_provider_flowroute.simulator.validation import RefusedError
 
@@ -26,12 +27,17 @@ _HTML = "<!DOCTYPE html><html><head><title>Please sign in</title></head><body><h
 
 
 def gate(
-    log: RequestLog, faults: FaultQueue, name_of: Callable[[web.Request], str | None], refuse: Refuse
+    log: RequestLog,
+    faults: FaultQueue,
+    held: HeldRequests,
+    name_of: Callable[[web.Request], str | None],
+    refuse: Refuse,
 ) -> Middleware:
     """Make the middleware of one port.
 
     :param log: where requests are recorded.
     :param faults: the faults still to come.
+    :param held: where requests are held.
     :param name_of: tells which of the service's requests one is; None for one that is not recorded.
     :param refuse: makes an error reply.
     """
@@ -55,7 +61,7 @@ def gate(
 
         try:
             fault = faults.take(on, REQUEST_FAULTS)
-            response = await (_misbehave(fault, on, request, answer, refuse) if fault else answer())
+            response = await (_misbehave(fault, on, request, answer, refuse, held) if fault else answer())
             if response is None:
                 return web.Response()  # goes nowhere: the connection is closed
             record.status = response.status
@@ -67,7 +73,7 @@ def gate(
 
 
 async def _misbehave(
-    fault: Fault, on: str, request: web.Request, answer: Answer, refuse: Refuse
+    fault: Fault, on: str, request: web.Request, answer: Answer, refuse: Refuse, held: HeldRequests
 ) -> web.StreamResponse | None:
     """Answer as a fault has it; None if the connection is gone instead."""
     options = fault.options
@@ -81,6 +87,8 @@ async def _misbehave(
             return None
         case "slow_reply":
             return await _answer_late(on, answer, options["seconds"])
+        case "held_request":
+            return await _hold(on, request, answer, options["after"], held)
         case "rate_limit":
             wait = options["retry_after"]
             headers = {} if wait is None else {"Retry-After": str(wait)}
@@ -99,6 +107,16 @@ async def _misbehave(
         case _:
             await answer()
             return web.Response(body=b'[{"unexpected": "shape"}]', content_type="application/vnd.api+json")
+
+
+async def _hold(
+    on: str, request: web.Request, answer: Answer, after: bool, held: HeldRequests
+) -> web.StreamResponse | None:
+    # An answer to a download goes out while it is made, so there is no "after" for it.
+    response = await answer() if after and on != "download" else None
+    if not await held.hold(request, current_record.get()):
+        return None
+    return response or await answer()
 
 
 def hang_up(request: web.Request) -> None:

@@ -7,7 +7,7 @@ import hmac
 import math
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
@@ -19,9 +19,11 @@ class LinkSigner:
     """Makes links and tells whether one is good; safe to use from any thread.
 
     :param seed: what the key is made from, so that links outlive a restart.
+    :param now: the account's clock.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._key = hashlib.sha256(f"flowroute-simulator/{seed}".encode()).digest()
         self._revoked: set[str] = set()
         self._lock = threading.Lock()
@@ -33,7 +35,7 @@ class LinkSigner:
         :param key: where the object lies.
         :param expires_at: when the link stops working, UTC.
         """
-        now = datetime.now(UTC)
+        now = self._now()
         parameters = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
             "X-Amz-Credential": f"ASIASIMULATED0000000/{now:%Y%m%d}/us-west-2/s3/aws4_request",
@@ -62,7 +64,7 @@ class LinkSigner:
         :param query: its parameters.
         :param expires_at: when the export's links stop working, UTC: the link itself only says it to the second.
         """
-        now = datetime.now(UTC)
+        now = self._now()
         if expires_at is not None and now >= expires_at:
             return True
         with self._lock:

@@ -20,6 +20,7 @@ from airflow_provider_flowroute.simulator.callbacks import Callbacks, SentCallba
 from airflow_provider_flowroute.simulator.control import add_control
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.faults import FaultQueue
+from airflow_provider_flowroute.simulator.holding import HeldRequests
 from airflow_provider_flowroute.simulator.links import LinkSigner
 from airflow_provider_flowroute.simulator.recording import RecordedRequest, RequestLog
 from airflow_provider_flowroute.simulator.storage import Storage
@@ -72,11 +73,12 @@ class FlowrouteSimulator:
         self._account.on_created = lambda _: self._in_loop(self._wake)
         self._account.on_ended = lambda export: self._in_loop(self._call_back, export)
         self._faults = FaultQueue()
+        self._held = HeldRequests()
         self._log = RequestLog(on_request)
         self._callbacks = Callbacks()
-        signer = LinkSigner(seed)
-        self._api = Api(self._account, self._faults, signer, access_key, secret_key)
-        self._storage = Storage(self._account, self._faults, signer)
+        signer = LinkSigner(seed, self._account.now)
+        self._api = Api(self._account, self._faults, self._held, signer, access_key, secret_key)
+        self._storage = Storage(self._account, self._faults, self._held, signer)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._created = asyncio.Event()
@@ -144,6 +146,15 @@ class FlowrouteSimulator:
         return json.dumps(self.connection)
 
     @property
+    def clock_ahead(self) -> float:
+        """How many seconds the account's clock is ahead of this machine's; may be set, below 0 too."""
+        return self._account.clock_ahead
+
+    @clock_ahead.setter
+    def clock_ahead(self, seconds: float) -> None:
+        self._account.clock_ahead = seconds
+
+    @property
     def exports(self) -> list[SimulatedExport]:
         """Copies of the account's exports as they are now, in order of creation."""
         return self._account.exports()
@@ -162,6 +173,15 @@ class FlowrouteSimulator:
     def faults(self) -> list[dict[str, Any]]:
         """The faults still to come."""
         return self._faults.pending()
+
+    @property
+    def held(self) -> list[RecordedRequest]:
+        """Copies of the requests that the fault ``held_request`` holds at the moment."""
+        return self._held.all()
+
+    def release(self) -> None:
+        """Let every held request go on."""
+        self._held.release()
 
     def csv(self, export_id: str) -> bytes:
         """Give the uncompressed file of an export, whatever faults do to its download.

@@ -16,6 +16,7 @@ from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.faults import FILE_FAULTS, Fault, FaultQueue
 from airflow_provider_flowroute.simulator.gate import current_record, gate, hang_up
+from airflow_provider_flowroute.simulator.holding import HeldRequests
 from airflow_provider_flowroute.simulator.links import LinkSigner
 from airflow_provider_flowroute.simulator.recording import RequestLog
 from airflow_provider_flowroute.simulator.result_file import etag_of
@@ -38,12 +39,14 @@ class Storage:
 
     :param account: the account.
     :param faults: the faults still to come.
+    :param held: where requests are held.
     :param signer: knows which links are good.
     """
 
-    def __init__(self, account: Account, faults: FaultQueue, signer: LinkSigner) -> None:
+    def __init__(self, account: Account, faults: FaultQueue, held: HeldRequests, signer: LinkSigner) -> None:
         self._account = account
         self._faults = faults
+        self._held = held
         self._signer = signer
 
     def application(self, log: RequestLog) -> web.Application:
@@ -51,7 +54,7 @@ class Storage:
 
         :param log: where requests are recorded.
         """
-        app = web.Application(middlewares=[gate(log, self._faults, _name_of, _refuse)])
+        app = web.Application(middlewares=[gate(log, self._faults, self._held, _name_of, _refuse)])
         app.router.add_get("/{key:.+}", self._get, allow_head=False)
         return app
 

@@ -107,3 +107,27 @@ def _outcome(dag: Any, dag_run: Any, caplog: pytest.LogCaptureFixture) -> Outcom
         xcoms,
         caplog.text,
     )
+
+
+@pytest.fixture
+def what_tasks_keep(airflow_db: None) -> Callable[[str], list[Any]]:
+    """What a DAG's tasks have in their state store; nothing where Airflow has none."""
+
+    def read(dag_id: str) -> list[Any]:
+        from airflow.utils.session import create_session
+
+        try:
+            from airflow.models.task_state_store import TaskStateStoreModel
+        except ImportError:
+            return []
+        with create_session() as session:
+            rows = session.query(TaskStateStoreModel).filter_by(dag_id=dag_id)
+            return [(row.task_id, row.key, row.value) for row in rows]
+
+    return read
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No half a minute of looking for an export that is not there."""
+    monkeypatch.setattr("airflow_provider_flowroute.lost_reply.PAUSES", (0,))

@@ -142,6 +142,46 @@ def test_a_failed_export_is_made_anew_on_the_next_try(an_account, run_dag, quick
     assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, made_anew.id)
 
 
+def test_what_never_reached_flowroute_is_asked_for_on_the_next_try_and_nothing_is_kept(
+    account, run_dag, quick_looks, what_tasks_keep
+):
+    account.add_fault("dropped_connection", on="create")
+    with a_dag("asked_again", default_args=RETRIES) as dag:
+        CreateCdrExportOperator(task_id="create", **SAMPLE)
+    outcome = run_dag(dag)
+
+    [export] = account.exports
+    assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, export.id)
+    kinds = [request.on for request in account.requests]
+    assert kinds == ["create", "list", "list", "create"]
+    assert what_tasks_keep(dag.dag_id) == []
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_timed_out_wait_goes_on_with_the_same_export(
+    an_account, run_dag, quick_deferral, what_tasks_keep, deferrable
+):
+    account = an_account(processing_seconds=0.8)
+    with a_dag(f"goes_on_{deferrable}", default_args={**RETRIES, "retries": 9}) as dag:
+        CreateCdrExportOperator(
+            task_id="create",
+            **SAMPLE,
+            wait_for_completion=True,
+            deferrable=deferrable,
+            poke_interval=0.1,
+            timeout=0.3,
+        )
+    outcome = run_dag(dag)
+
+    [export] = account.exports
+    assert (outcome.state, outcome.xcoms["create"], outcome.tries["create"] > 1) == (
+        "success",
+        export.id,
+        True,
+    )
+    assert what_tasks_keep(dag.dag_id) == []
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_sensor_ends_at_once_on_a_failed_export_without_using_its_retries(
     an_account, run_dag, quick_deferral, deferrable

@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flowroute.cdr.filters import read_filter_parameters, request_parameters, same_request
+from airflow_provider_flowroute.cdr.filters import (
+    fingerprint,
+    read_filter_parameters,
+    request_parameters,
+    same_request,
+)
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
 from tests.cdr.test_filters import requests
 
@@ -129,3 +134,18 @@ def test_a_request_is_the_same_as_each_of_its_echoes(
     assert same_request(echo, sent)
     assert not same_request(sent, {**echo, "caller_ip": "another"})
     assert not same_request(sent, {**echo, WINDOW_START: (start - timedelta(days=1)).isoformat()})
+
+
+def test_a_fingerprint_is_the_same_for_every_form_of_a_request_and_another_for_another():
+    echoed = {
+        **SENT,
+        WINDOW_START: "2019-01-01T03:00:00+03:00",
+        "number_aliases": "['Office 888', 'Office 221']",
+        "exclude_cancelled": False,
+    }
+    assert fingerprint(echoed) == fingerprint(SENT)
+    assert len({fingerprint({**SENT, name: "7"}) for name in SENT} | {fingerprint(SENT)}) == len(SENT) + 1
+
+
+def test_a_fingerprint_does_not_depend_on_the_process():
+    assert fingerprint(SENT) == "bfd99e242f393e8454212f2a1d9fcb8f"

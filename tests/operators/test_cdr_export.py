@@ -9,7 +9,6 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_flowroute.exceptions import (
     CdrExportFailedError,
     CdrExportTimeoutError,
-    FlowrouteError,
 )
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 
@@ -133,13 +132,3 @@ def test_a_status_nobody_knows_is_neither_done_nor_waited_on(account):
 def test_anything_but_a_completion_ends_a_deferred_wait_as_an_error(event, error, words):
     with pytest.raises(error, match=words):
         CreateCdrExportOperator(task_id="create").execute_complete({}, event)
-
-
-def test_a_lost_reply_does_not_send_the_request_again(account):
-    account.add_fault("lost_reply", on="create")
-
-    with pytest.raises(FlowrouteError) as caught:
-        create(**SAMPLE)
-
-    assert caught.value.request_may_have_arrived
-    assert len(account.exports) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.simulator.user import DAY, User
+from tests.simulator.user import DAY, User, until
 
 
 def test_health_tells_both_addresses(user: User) -> None:
@@ -115,3 +116,14 @@ def test_a_reset_forgets_everything_and_no_id_comes_twice(user: User) -> None:
     assert (flowroute.exports, flowroute.requests, flowroute.callbacks, flowroute.faults) == ([], [], [], [])
     assert user.create() != old
     assert user.session.get(f"{user.exports_url}/{old}", timeout=10).status_code == 404
+
+
+def test_the_requests_that_are_held_can_be_looked_at_and_released(user: User) -> None:
+    user.control("POST", "/faults", {"fault": "held_request", "on": "create", "after": True})
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(user.create)
+        until(lambda: user.control("GET", "/held").json())
+        [held] = user.control("GET", "/held").json()
+        assert (held["on"], held["method"], held["status"]) == ("create", "POST", None)
+        assert user.control("POST", "/release").json() == {"status": "ok"}
+        assert asked.result() == user.flowroute.exports[0].id

@@ -6,14 +6,19 @@ import gzip
 import itertools
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 import requests
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.simulator.user import MEDIA_TYPE, User
+from tests.simulator.user import DAY, MEDIA_TYPE, User, until
+
+WINDOW = {"start_call_start_time": DAY[0], "start_call_end_time": DAY[1]}
 
 
 def test_a_lost_reply_leaves_an_export_nobody_was_told_of(user: User) -> None:
@@ -240,3 +245,53 @@ def test_a_fault_that_makes_no_sense_is_refused_with_what_would(
     with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is looked at below
         FlowrouteSimulator().add_fault(name, **settings)
     assert says in str(refused.value)
+
+
+def test_a_held_request_is_carried_out_once_it_is_released(user: User) -> None:
+    user.flowroute.add_fault("held_request", on="create")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(user.create)
+        until(lambda: user.flowroute.held)
+        assert [request.on for request in user.flowroute.held] == ["create"]
+        assert user.flowroute.exports == []
+        user.flowroute.release()
+        assert asked.result() == user.flowroute.exports[0].id
+    assert user.flowroute.held == []
+
+
+@pytest.mark.parametrize(("after", "exports"), [(False, 0), (True, 1)])
+def test_a_held_request_whose_client_hangs_up_is_carried_out_only_if_it_was_already(
+    user: User, after: bool, exports: int
+) -> None:
+    user.flowroute.add_fault("held_request", on="create", after=after)
+    body = {"data": {"type": "cdrexport", "attributes": {"filter_parameters": WINDOW}}}
+    with pytest.raises(requests.ReadTimeout):
+        user.session.post(user.exports_url, json=body, headers={"Content-Type": MEDIA_TYPE}, timeout=(5, 0.2))
+    until(lambda: not user.flowroute.held)
+    assert len(user.flowroute.exports) == exports
+    assert [request.status for request in user.flowroute.requests] == [None]
+
+
+def test_a_download_can_be_held(user: User) -> None:
+    link = user.link(user.create())
+    user.flowroute.add_fault("held_request", on="download")
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(user.get, link)
+        until(lambda: user.flowroute.held)
+        user.control("POST", "/release")
+        assert asked.result().status_code == 200
+
+
+@pytest.mark.parametrize("seconds", [-3600, 3600])
+def test_the_accounts_clock_can_differ_from_this_machines(user: User, seconds: int) -> None:
+    user.flowroute.clock_ahead = seconds
+    before = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+    export_id = user.create()
+    reply = user.session.get(f"{user.exports_url}/{export_id}", timeout=10)
+    attributes = reply.json()["data"]["attributes"]
+    for told in (
+        datetime.fromisoformat(attributes["requested_at"]),
+        parsedate_to_datetime(reply.headers["Date"]),
+    ):
+        assert before <= told <= before + timedelta(seconds=10)
+    assert user.get(attributes["download_url"]).status_code == 200

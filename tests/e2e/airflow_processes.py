@@ -1,0 +1,200 @@
+"""A real Airflow: every part a process of its own, on loopback, with LocalExecutor, in a throw-away home."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+
+VERSION = version("apache-airflow")
+AIRFLOW_2 = VERSION.startswith("2.")
+KEEPS_STATE = AIRFLOW_V_3_3_PLUS
+#: Set once nobody waits for a case any more.
+OVER = threading.Event()
+DAGS = Path(__file__).parent / "dags"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = 240) -> None:
+    """Wait for something to be true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert not OVER.is_set(), f"not before the tests were over: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Airflow:
+    """An Airflow that runs the DAGs of ``dags/``.
+
+    :param home: its AIRFLOW_HOME.
+    :param env: what its processes' environment has besides: connections, where the cases are.
+    """
+
+    home: Path
+    env: dict[str, str]
+    parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self.env = {**inherited, **self._settings(), **self.env}
+
+    def _settings(self) -> dict[str, str]:
+        settings = {
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "6",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__FERNET_KEY": "",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+            "PYTHONPATH": str(Path(__file__).parent / "settings"),
+            "PYTHONWARNINGS": "ignore",
+        }
+        if AIRFLOW_2:
+            return settings | {
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.CONNECT_ARGS",
+                "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+            }
+        address = f"http://127.0.0.1:{free_port()}"
+        return settings | {
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": address.rpartition(":")[2],
+            "AIRFLOW__API__BASE_URL": address,
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API__SECRET_KEY": "none-but-for-these-tests",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "none-but-for-these-tests-and-long-enough-to-sign-with-it-properly",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        }
+
+    @property
+    def database(self) -> Path:
+        """Its SQLite database."""
+        return self.home / "airflow.db"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "airflow", *arguments]
+
+    def run(self, *arguments: str) -> None:
+        """Run one command to its end."""
+        done = subprocess.run(
+            self.command(*arguments), env=self.env, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
+
+    def start(self, part: str, *options: str) -> None:
+        """Start a part, in a session of its own; its log is ``PART.log``."""
+        with (self.home / f"{part}.log").open("ab") as log:
+            self.parts[part] = subprocess.Popen(
+                self.command(part, *options),
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def start_triggerer(self) -> None:
+        self.start("triggerer", "--skip-serve-logs")
+
+    def kill_triggerer(self) -> None:
+        """Kill -9 the triggerer and all of its processes, and wait until they are gone."""
+        end_session(self.parts.pop("triggerer"), signal.SIGKILL)
+
+    def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        """Ask the database, which every version of Airflow keeps alike as far as these tests look."""
+        for part, process in list(self.parts.items()):
+            log = self.home / f"{part}.log"
+            assert process.poll() is None, (
+                f"{part} ended by itself:\n{log.read_text(errors='replace')[-3000:]}"
+            )
+        address = f"file:{self.database}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def run_state(self, dag_id: str) -> str | None:
+        """The state of a DAG's one run."""
+        rows = self.query("SELECT state FROM dag_run WHERE dag_id = ?", dag_id)
+        return str(rows[0][0]) if rows else None
+
+    def task(self, dag_id: str, task_id: str) -> tuple[str, int]:
+        """A task's state, and how many tries it has had."""
+        rows = self.query(
+            "SELECT state, try_number FROM task_instance WHERE dag_id = ? AND task_id = ?", dag_id, task_id
+        )
+        return (str(rows[0][0]), int(str(rows[0][1]))) if rows else ("None", 0)
+
+    def log(self, dag_id: str, task_id: str, attempt: int) -> str:
+        """What a try of a task said."""
+        files = (self.home / "logs").glob(
+            f"dag_id={dag_id}/run_id=*/task_id={task_id}/attempt={attempt}.log*"
+        )
+        return "\n".join(file.read_text(errors="replace") for file in sorted(files))
+
+
+@contextmanager
+def running(airflow: Airflow) -> Iterator[Airflow]:
+    """Start every part that runs tasks; end all of their processes at the end."""
+    (airflow.home / "passwords.json").write_text(json.dumps({"admin": "admin"}))
+    airflow.run("db", "migrate")
+    with closing(sqlite3.connect(airflow.database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+    try:
+        if not AIRFLOW_2:
+            airflow.start("api-server")
+            airflow.start("dag-processor")  # with SQLite, Airflow 2's scheduler does its work
+        airflow.start("scheduler", "--skip-serve-logs")
+        airflow.start_triggerer()
+        yield airflow
+    finally:
+        for process in airflow.parts.values():
+            end_session(process, signal.SIGKILL)
+
+
+def end_session(leader: subprocess.Popen[bytes], number: int) -> None:
+    """End every process of a session; parts of Airflow make process groups of their own."""
+    deadline = time.monotonic() + 30
+    while members := in_session(leader.pid):
+        assert time.monotonic() < deadline, f"still there: {members}"
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        leader.poll()
+        time.sleep(0.1)
+    leader.wait(timeout=30)
+
+
+def in_session(session: int) -> list[int]:
+    members = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process.pid)
+    return members

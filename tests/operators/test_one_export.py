@@ -1,0 +1,321 @@
+"""A window is exported once, however often the task is tried; and anew when it is cleared."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFailedError,
+    CdrExportTimeoutError,
+    CdrExportUncertainError,
+    FlowrouteRateLimitError,
+    FlowrouteServerError,
+    FlowrouteUnreachableError,
+)
+from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.operators.tries import KilledError, Task
+from tests.support import TaskStateStore
+
+SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"}
+MODES = {
+    "plain": {},
+    "waiting": {"wait_for_completion": True, "deferrable": False},
+    "deferrable": {"wait_for_completion": True, "deferrable": True},
+}
+
+modes = pytest.mark.parametrize("mode", MODES)
+stores = pytest.mark.parametrize("has_store", [True, False], ids=["with a store", "without"])
+
+
+@pytest.fixture
+def a_task(account: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
+    def make(has_store: bool = True, mode: str = "plain", **options: Any) -> Task:
+        return Task(account, monkeypatch, has_store, **{**SAMPLE, **MODES[mode], **options})
+
+    return make
+
+
+def kinds(account: FlowrouteSimulator) -> list[str]:
+    return [request.on for request in account.requests]
+
+
+@stores
+def test_in_the_ordinary_case_there_is_one_request_and_nothing_else(account, a_task, has_store):
+    export_id = a_task(has_store).attempt()
+
+    assert [export.id for export in account.exports] == [export_id]
+    assert kinds(account) == ["create"]
+
+
+@stores
+@modes
+def test_a_lost_reply_costs_no_try(account, a_task, has_store, mode):
+    account.add_fault("lost_reply")
+
+    export_id = a_task(has_store, mode).attempt()
+
+    assert [export.id for export in account.exports] == [export_id]
+
+
+@stores
+@modes
+def test_a_try_that_is_killed_at_any_step_leaves_one_export(account, a_task, has_store, mode):
+    for kill_at in itertools.count():
+        account.reset()
+        task = a_task(has_store, mode)
+        try:
+            task.attempt(kill_at)
+        except KilledError:
+            export_id = task.attempt()
+            assert [export.id for export in account.exports] == [export_id], kill_at
+        else:
+            break
+    assert kill_at >= (6 if has_store else 2)
+
+
+@stores
+def test_a_try_that_is_killed_when_it_has_resumed_leaves_one_export(an_account, monkeypatch, has_store):
+    account = an_account(processing_seconds=float("inf"))
+    for kill_at in itertools.count():
+        account.reset()
+        task = Task(account, monkeypatch, has_store, **SAMPLE, **MODES["deferrable"])
+        assert task.attempt() is None
+        account.complete(account.exports[0].id)
+        try:
+            task.resume(kill_at)
+        except KilledError:
+            assert task.attempt() == account.exports[0].id
+            assert len(account.exports) == 1
+        else:
+            break
+    assert kill_at >= 2
+
+
+def test_the_next_try_asks_for_the_export_by_its_id(account, a_task):
+    task = a_task(mode="waiting")
+    with pytest.raises(KilledError):
+        task.attempt(kill_at=6)
+    seen = len(account.requests)
+    task.attempt()
+
+    assert set(kinds(account)[seen:]) == {"status"}
+
+
+@stores
+def test_what_never_reached_flowroute_is_asked_for_by_the_next_try_which_looks_first(
+    account, a_task, has_store
+):
+    account.add_fault("dropped_connection", on="create")
+    task = a_task(has_store)
+    with pytest.raises(CdrExportUncertainError):
+        task.attempt()
+    seen = len(account.requests)
+    export_id = task.attempt()
+
+    assert [export.id for export in account.exports] == [export_id]
+    assert kinds(account)[seen:] == ["list", "create"]
+
+
+@stores
+def test_while_the_list_cannot_be_read_nothing_is_asked_for_again(account, a_task, has_store):
+    account.add_fault("lost_reply")
+    account.add_fault("server_error", on="list", times=None)
+    task = a_task(has_store)
+    with pytest.raises(CdrExportUncertainError):
+        task.attempt()
+    with pytest.raises(FlowrouteServerError):
+        task.attempt()
+    account.clear_faults()
+    export_id = task.attempt()
+
+    assert [export.id for export in account.exports] == [export_id]
+
+
+def test_after_a_plain_no_the_next_try_asks_without_a_look(account, a_task):
+    account.add_fault("rate_limit", on="create", times=2)
+    task = a_task()
+    with pytest.raises(FlowrouteRateLimitError):
+        task.attempt()
+    task.attempt()
+
+    assert kinds(account) == ["create"] * 3
+
+
+@stores
+@modes
+def test_a_cleared_task_makes_a_fresh_export_and_asks_nothing_else(account, a_task, has_store, mode):
+    task = a_task(has_store, mode)
+    first = task.attempt()
+    task.clear()
+    seen = len(account.requests)
+    second = task.attempt()
+
+    assert [export.id for export in account.exports] == [first, second]
+    assert kinds(account)[seen] == "create"
+    assert "list" not in kinds(account)
+
+
+def test_a_task_cleared_after_a_failure_makes_a_fresh_export(an_account, monkeypatch):
+    account = an_account(processing_seconds=float("inf"))
+    task = Task(account, monkeypatch, True, **SAMPLE, **MODES["waiting"])
+    for _ in range(3):
+        with pytest.raises(CdrExportTimeoutError):
+            task.attempt()
+    assert len(account.exports) == 1
+    task.clear()
+    with pytest.raises(CdrExportTimeoutError):
+        task.attempt()
+
+    assert len(account.exports) == 2
+
+
+@stores
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_failed_export_is_asked_for_anew_and_never_taken_up(an_account, monkeypatch, has_store, deferrable):
+    account = an_account(processing_seconds=float("inf"))
+    mode = MODES["deferrable" if deferrable else "waiting"]
+    task = Task(account, monkeypatch, has_store, **SAMPLE, **mode)
+    task.meanwhile = lambda: account.fail(account.exports[-1].id)
+    if deferrable:
+        assert task.attempt() is None
+        account.fail(account.exports[-1].id)
+    with pytest.raises(CdrExportFailedError):
+        task.resume() if deferrable else task.attempt()
+    if task.store is not None:
+        assert task.store.value is None
+    task.meanwhile = lambda: account.complete(account.exports[-1].id)
+    second = task.attempt()
+    if second is None:
+        account.complete(account.exports[-1].id)
+        second = task.resume()
+
+    assert [(export.id == second, export.status) for export in account.exports] == [
+        (False, "failed"),
+        (True, "completed"),
+    ]
+
+
+def test_a_try_killed_before_it_saw_the_failure_asks_anew_all_the_same(an_account, monkeypatch):
+    account = an_account(processing_seconds=float("inf"))
+    task = Task(account, monkeypatch, True, **SAMPLE, **MODES["waiting"])
+    with pytest.raises(KilledError):
+        task.attempt(kill_at=6)
+    account.fail(account.exports[0].id)
+    task.meanwhile = lambda: account.complete(account.exports[-1].id)
+
+    assert task.attempt() == account.exports[1].id
+    assert len(account.exports) == 2
+
+
+@modes
+def test_nothing_is_kept_once_the_task_succeeded(an_account, monkeypatch, mode):
+    account = an_account(processing_seconds=float("inf"))
+    task = Task(account, monkeypatch, True, **SAMPLE, **MODES[mode])
+    task.meanwhile = lambda: account.complete(account.exports[-1].id)
+    if task.attempt() is None:
+        assert task.store is not None
+        assert task.store.value["export_id"] == account.exports[0].id
+        account.complete(account.exports[0].id)
+        task.resume()
+
+    assert task.store is not None
+    assert task.store.value is None
+
+
+def test_a_note_of_something_else_does_no_harm(account, a_task):
+    task = a_task()
+    task.store = TaskStateStore({"cycle": "?"})
+
+    assert task.attempt() == account.exports[0].id
+
+
+def test_a_noted_export_that_the_account_does_not_have_is_looked_for(account, a_task):
+    task = a_task()
+    with pytest.raises(KilledError):
+        task.attempt(kill_at=5)
+    task.store.value["export_id"] = "4711"
+
+    assert task.attempt() == account.exports[0].id
+    assert len(account.exports) == 1
+
+
+def test_another_request_of_the_same_task_is_another_export(account, a_task):
+    task = a_task()
+    with pytest.raises(KilledError):
+        task.attempt(kill_at=5)
+    task.options["filter_parameters"] = {"direction": "inbound"}
+    task.attempt()
+
+    assert len(account.exports) == 2
+
+
+@stores
+def test_without_reuse_every_try_asks_for_a_new_export(account, a_task, has_store):
+    account.add_fault("lost_reply")
+    task = a_task(has_store, reuse_existing=False)
+    with pytest.raises(FlowrouteUnreachableError):
+        task.attempt()
+    export_id = task.attempt()
+
+    assert [export.id for export in account.exports][1:] == [export_id]
+    assert kinds(account) == ["create", "create"]
+
+
+@stores
+def test_two_tasks_that_are_told_apart_by_their_callback_do_not_take_each_others(account, a_task, has_store):
+    first, second = (
+        a_task(has_store, callback_url=f"http://127.0.0.1:9/{name}") for name in ("first", "second")
+    )
+    account.add_fault("lost_reply", times=2)
+    ids = [first.attempt(), second.attempt()]
+
+    assert [export.id for export in account.exports] == ids
+
+
+def test_a_task_does_not_take_up_what_an_identical_one_asked_for_minutes_before(account, a_task):
+    account.clock_ahead = -120
+    a_task().attempt()
+    account.clock_ahead = 0
+    account.add_fault("dropped_connection", on="create")
+    task = a_task()
+    with pytest.raises(CdrExportUncertainError):
+        task.attempt()
+
+    assert task.attempt() == account.exports[1].id
+
+
+def test_the_log_tells_the_story(account, a_task, caplog, capsys):
+    task = a_task(mode="waiting")
+    with caplog.at_level("INFO"):
+        with pytest.raises(KilledError):
+            task.attempt(kill_at=6)
+        task.attempt()
+    # Airflow 3's task log is not the standard library's, as the client's is.
+    printed = capsys.readouterr().out
+    log = printed if "Calls of" in printed else caplog.text
+
+    window = "Calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC, filters: none"
+    story = [
+        window,
+        window,
+        "Taking up export 38647, which an earlier try asked for. It is completed.",
+        "Export 38647 is completed.",
+    ]
+    assert re.findall("|".join(re.escape(line) for line in story), log) == story
+    assert caplog.text.count("Flowroute is building export 38647.") == 1
+
+
+def test_refused_keys_end_a_later_try_for_good(account, a_task):
+    task = a_task()
+    with pytest.raises(KilledError):
+        task.attempt(kill_at=5)
+    account.add_fault("unauthorized", on="status")
+
+    with pytest.raises(AirflowFailException):
+        task.attempt()

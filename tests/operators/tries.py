@@ -1,0 +1,173 @@
+"""A task's tries, one by one, as Airflow would make them; each may be killed at any step."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_flowroute import lost_reply, task_cycle
+from airflow_provider_flowroute.exceptions import FlowrouteError
+from airflow_provider_flowroute.operators import cdr_export
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.simulator.user import until
+from tests.support import TaskStateStore
+
+CONNECTION = "flowroute_tries"
+RETRIES = 2
+
+
+class KilledError(BaseException):
+    """kill -9, as near as one comes to it within a process: nothing catches it."""
+
+
+class Steps:
+    """Counts the requests and the writes of a try, and kills it at one of them.
+
+    :param kill_at: before (even) or after (odd) the step of half that number; None to let it live.
+    """
+
+    def __init__(self, kill_at: int | None) -> None:
+        self._kill_at = kill_at
+        self._taken = 0
+
+    def take(self, step: Callable[[], Any]) -> Any:
+        self._die_if_it_is_time()
+        result = step()
+        self._die_if_it_is_time()
+        return result
+
+    def survive(self) -> None:
+        """From now on it is not killed any more."""
+        self._kill_at = None
+
+    def _die_if_it_is_time(self) -> None:
+        if self._taken == self._kill_at:
+            raise KilledError
+        self._taken += 1
+
+
+class Task:
+    """A task that creates an export.
+
+    :param account: the account it uses.
+    :param monkeypatch: sets connection, versions and clocks.
+    :param has_store: whether this Airflow keeps state for a task (3.3 does).
+    :param options: the operator's.
+    """
+
+    def __init__(
+        self, account: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, **options: Any
+    ) -> None:
+        # Long enough for any machine: what happens must not depend on its speed.
+        extra = {"read_timeout": 60, "retries": 1}
+        connection = json.dumps({**account.connection, "extra": extra})
+        monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", connection)
+        monkeypatch.setattr(task_cycle, "AIRFLOW_V_3_0_PLUS", True)
+        self.now = time.monotonic()
+        #: What happens in each pause of a wait.
+        self.meanwhile: Callable[[], object] = lambda: None
+        clock = SimpleNamespace(sleep=self._sleep, monotonic=lambda: self.now, time=time.time)
+        for module in (lost_reply, cdr_export):
+            monkeypatch.setattr(module, "time", clock)
+        monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=lambda _: None, time=time.time))
+        self.account = account
+        self.store = TaskStateStore() if has_store else None
+        self.options = {"flowroute_conn_id": CONNECTION, "retries": RETRIES, **options}
+        self.try_number, self.max_tries = 1, RETRIES
+        self.run_started_at = datetime.now(UTC)
+        #: The trigger it waits for, if it is deferred.
+        self.trigger: Any = None
+
+    def _sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile()
+
+    def attempt(self, kill_at: int | None = None) -> str | None:
+        """Make the next try.
+
+        :return: the export's id; None if it was deferred, see :attr:`trigger`.
+        """
+        operator, steps = self._operator(kill_at)
+        try:
+            export_id = str(operator.execute(self._context(operator, steps)))
+        except TaskDeferred as deferral:
+            self.trigger = deferral.trigger
+            return None
+        except (FlowrouteError, KilledError):
+            self.try_number += 1
+            raise
+        self._succeed(operator, steps)
+        return export_id
+
+    def resume(self, kill_at: int | None = None) -> str:
+        """Go on after the deferral, whose trigger looks now and for the last time."""
+        trigger, self.trigger = self.trigger, None
+        trigger.first_look_at = trigger.deadline = 0.0
+        event = asyncio.run(_first_event(trigger))
+        operator, steps = self._operator(kill_at)
+        try:
+            export_id = steps.take(lambda: operator.execute_complete(self._context(operator, steps), event))
+        except (FlowrouteError, KilledError):
+            self.try_number += 1
+            raise
+        self._succeed(operator, steps)
+        return str(export_id)
+
+    def clear(self) -> None:
+        """Clear it, its run being over: the next try begins a cycle."""
+        self.try_number += 1
+        self.max_tries = self.try_number - 1 + RETRIES
+        self.run_started_at = datetime.now(UTC)
+        self.trigger = None
+
+    def _operator(self, kill_at: int | None) -> tuple[CreateCdrExportOperator, Steps]:
+        operator = CreateCdrExportOperator(task_id="create", **self.options)
+        steps = Steps(kill_at)
+        session = operator.client._api
+        send = session.request
+        session.request = lambda *a, **o: steps.take(lambda: self._send(send, *a, **o))  # type: ignore[method-assign]
+        return operator, steps
+
+    def _send(self, send: Callable[..., Any], method: str, url: str, **options: Any) -> Any:
+        """Send a request; one that the account holds after carrying it out times out soon."""
+        account = self.account
+        if method != "POST" or not any(fault["fault"] == "held_request" for fault in account.faults):
+            return send(method, url, **options)
+        made = len(account.exports)
+        try:
+            return send(method, url, **{**options, "timeout": (5, 0.1)})
+        finally:
+            until(lambda: len(account.exports) > made)
+
+    def _context(self, operator: CreateCdrExportOperator, steps: Steps) -> Any:
+        ti = SimpleNamespace(try_number=self.try_number, max_tries=self.max_tries, task=operator)
+        context: dict[str, Any] = {"ti": ti, "dag_run": SimpleNamespace(start_date=self.run_started_at)}
+        if self.store is not None:
+            store = self.store
+            context["task_state_store"] = SimpleNamespace(
+                get=store.get,
+                set=lambda key, value: steps.take(lambda: store.set(key, value)),
+                delete=lambda key: steps.take(lambda: store.delete(key)),
+            )
+        return context
+
+    def _succeed(self, operator: Any, steps: Steps) -> None:
+        # Airflow calls these once the success is recorded: killed then, the task is not tried again.
+        steps.survive()
+        for callback in operator.on_success_callback or ():
+            callback({})
+
+
+async def _first_event(trigger: Any) -> Any:
+    async for event in trigger.run():
+        return event.payload
+    return None
