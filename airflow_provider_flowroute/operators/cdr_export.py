@@ -17,7 +17,7 @@ from airflow_provider_flowroute.cdr.filters import (
     request_parameters,
 )
 from airflow_provider_flowroute.cdr.request import CdrExportRequest
-from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
+from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window, format_instant
 from airflow_provider_flowroute.exceptions import (
     CdrExportFailedError,
     CdrExportTimeoutError,
@@ -84,6 +84,8 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
     )
     template_fields_renderers = {"filter_parameters": "json"}  # noqa: RUF012 - as BaseOperator declares it
     ui_color = "#c4dbf0"
+    # So that the UI shows the window that was asked for, where the run's data interval gave it (Airflow 3).
+    overwrite_rtif_after_execution = True
 
     def __init__(
         self,
@@ -180,7 +182,12 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
             for value in (self.start_call_start_time, self.start_call_end_time)
         )
         if start is None and end is None:
-            return window or self._data_interval(context), filters
+            if window is None:
+                window = self._data_interval(context)
+                self.start_call_start_time, self.start_call_end_time = map(
+                    format_instant, (window.start, window.end)
+                )
+            return window, filters
         if window is not None:
             raise FlowrouteValueError(
                 f"The window is given twice: as arguments ({start} .. {end}) and in filter_parameters ({window}). "
@@ -234,6 +241,8 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         :param event: the trigger's event.
         """
         cycle = TaskCycle(context)
+        with suppress(FlowrouteValueError):
+            self._resolve(context)  # for the UI, which shows the fields as they stand at the end
         with forgotten_if_failed(cycle), no_retry_for_permanent_errors(CdrExportFailedError):
             export_id = completed_export_id(event)
         self.log.info("Export %s is completed.", export_id)

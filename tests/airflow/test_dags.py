@@ -108,6 +108,32 @@ def event_extras(dag: DAG) -> list[dict[str, Any]]:
         return [event.extra for event in events]
 
 
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 keeps what was rendered before the task ran")
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_ui_shows_the_window_that_was_asked_for(an_account, run_dag, quick_deferral, deferrable):
+    an_account(processing_seconds=0.5)
+    timetable = CronDataIntervalTimetable("@daily", timezone="America/New_York")
+    with a_dag(f"shows_window_{deferrable}", schedule=timetable) as dag:
+        CreateCdrExportOperator(
+            task_id="create", wait_for_completion=True, deferrable=deferrable, poke_interval=0.2
+        )
+    run_dag(dag, datetime(2026, 11, 20, 5, tzinfo=UTC))
+
+    rendered = rendered_fields(dag)
+    assert rendered["start_call_start_time"] == "2026-11-19 05:00:00"
+    assert rendered["start_call_end_time"] == "2026-11-20 05:00:00"
+
+
+def rendered_fields(dag: DAG) -> dict[str, Any]:
+    """The template fields of a DAG's one task, as the UI shows them."""
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        found = session.query(RenderedTaskInstanceFields).filter_by(dag_id=dag.dag_id).one()
+        return dict(found.rendered_fields)
+
+
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_create_can_wait_for_its_export_itself(an_account, run_dag, quick_deferral, deferrable):
     account = an_account(processing_seconds=0.5)
