@@ -76,7 +76,8 @@ class ArrowReader:
         self._parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
         self._convert = pyarrow.csv.ConvertOptions(
             column_types={name: type_of(name) for name in columns},
-            include_columns=columns,
+            # A list of all of them says the same, but costs a tenth of the time.
+            include_columns=None if columns == list(header.names) else columns,
             include_missing_columns=True,
             # Not pyarrow's own list of nulls: "N/A" is a word of Flowroute's.
             null_values=[""],
