@@ -1,22 +1,27 @@
-"""An error answer of Flowroute's API, in this package's terms: Flowroute's words first, then what to do."""
+"""An error answer of Flowroute's API, or none at all, in this package's terms: its words first, then what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
+
 from airflow_provider_flowroute.exceptions import (
     FlowrouteAPIError,
     FlowrouteAuthenticationError,
+    FlowrouteConnectionConfigError,
+    FlowrouteError,
     FlowrouteNotFoundError,
     FlowroutePermissionError,
     FlowrouteRateLimitError,
     FlowrouteRequestError,
     FlowrouteServerError,
+    FlowrouteUnreachableError,
 )
 
 if TYPE_CHECKING:
-    from requests import Response
+    from requests import RequestException, Response
 
 _BY_STATUS: Mapping[int, tuple[type[FlowrouteAPIError], str]] = {
     401: (
@@ -73,3 +78,27 @@ def _seconds(header: str | None) -> float | None:
         return None if header is None else float(header)
     except ValueError:  # the header's other form, an HTTP date
         return None
+
+
+def transport_error(error: RequestException, what: str) -> FlowrouteError:
+    """Ours for one of requests', without its URL."""
+    cause: object = error.args[0] if error.args else error
+    if isinstance(cause, MaxRetryError) and cause.reason is not None:
+        cause = cause.reason
+    # urllib3's own reasons name host and port at most; anything else is known by its class alone.
+    reason = str(cause) if isinstance(cause, HTTPError) and not isinstance(cause, MaxRetryError) else ""
+    reason = f"{type(cause if isinstance(cause, BaseException) else error).__name__}{f': {reason}' if reason else ''}"
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        return FlowrouteConnectionConfigError(
+            f"{what}: the TLS certificate is not trusted ({reason}). If a proxy of yours signs it, set the "
+            f"connection's extra 'verify' to the path of its CA bundle."
+        )
+    if isinstance(error, ValueError):  # requests' complaints about a URL, a header or a proxy that cannot be
+        return FlowrouteConnectionConfigError(
+            f"{what}: the connection's host or proxies cannot be used ({reason})."
+        )
+    # Nothing else is proof: TLS, too, can break after the request was sent. (A refused connection is one of these.)
+    never_arrived = isinstance(getattr(cause, "original_error", cause), ConnectTimeoutError)
+    return FlowrouteUnreachableError(
+        f"{what}: no answer ({reason}).", request_may_have_arrived=not never_arrived
+    )

@@ -15,20 +15,18 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError
+from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from airflow_provider_flowroute import __version__
-from airflow_provider_flowroute.api_errors import api_error
+from airflow_provider_flowroute.api_errors import api_error, transport_error
 from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
 from airflow_provider_flowroute.download import CdrDownload, check_link, keep_links_out_of_logs
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
-    FlowrouteConnectionConfigError,
     FlowrouteError,
     FlowrouteUnexpectedResponseError,
-    FlowrouteUnreachableError,
 )
 
 log = logging.getLogger(__name__)
@@ -166,7 +164,7 @@ class FlowrouteClient:
                 **options,
             )
         except requests.RequestException as e:
-            error = _transport_error(e, what)
+            error = transport_error(e, what)
         raise error
 
     def _call(self, method: str, path: str, what: str, **options: Any) -> Any:
@@ -328,27 +326,3 @@ class FlowrouteClient:
             finally:
                 part.unlink(missing_ok=True)
             return written
-
-
-def _transport_error(error: requests.RequestException, what: str) -> FlowrouteError:
-    """Ours for one of requests', without its URL."""
-    cause: object = error.args[0] if error.args else error
-    if isinstance(cause, MaxRetryError) and cause.reason is not None:
-        cause = cause.reason
-    # urllib3's own reasons name host and port at most; anything else is known by its class alone.
-    reason = str(cause) if isinstance(cause, HTTPError) and not isinstance(cause, MaxRetryError) else ""
-    reason = f"{type(cause if isinstance(cause, BaseException) else error).__name__}{f': {reason}' if reason else ''}"
-    if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return FlowrouteConnectionConfigError(
-            f"{what}: the TLS certificate is not trusted ({reason}). If a proxy of yours signs it, set the "
-            f"connection's extra 'verify' to the path of its CA bundle."
-        )
-    if isinstance(error, ValueError):  # requests' complaints about a URL, a header or a proxy that cannot be
-        return FlowrouteConnectionConfigError(
-            f"{what}: the connection's host or proxies cannot be used ({reason})."
-        )
-    # Nothing else is proof: TLS, too, can break after the request was sent. (A refused connection is one of these.)
-    never_arrived = isinstance(getattr(cause, "original_error", cause), ConnectTimeoutError)
-    return FlowrouteUnreachableError(
-        f"{what}: no answer ({reason}).", request_may_have_arrived=not never_arrived
-    )
