@@ -24,14 +24,12 @@ def test_a_long_upload_says_from_time_to_time_how_far_it_is(monkeypatch, caplog)
     clock = type("Clock", (), {"monotonic": staticmethod(lambda: time.perf_counter() * 1e6)})
     monkeypatch.setattr(publishing, "time", clock)
 
-    with (
-        caplog.at_level(logging.INFO),
-        publishing.staged_for(ObjectStoragePath("memory://lake/day.csv")) as staged,
-    ):
+    path = ObjectStoragePath("memory://lake/day.csv")
+    with caplog.at_level(logging.INFO), publishing.staged_for(path) as staged:
         staged.write_bytes(b"x" * 3_000_000)
 
     lines = [line for line in caplog.messages if "Uploading" in line]
-    assert lines[-1] == "Uploading to memory://lake/day.csv: 3.0 of 3.0 MB."
+    assert lines[-1] == f"Uploading to {path}: 3.0 of 3.0 MB."
 
 
 def test_what_fails_before_the_end_is_not_uploaded(caplog):
