@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
+import csv
+import io
 import json
 import sqlite3
 import time
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from airflow_standalone import AIRFLOW_2
 
@@ -60,8 +62,9 @@ def test_a_connection_saved_in_the_form_works_in_a_dag_run(pages: Any, ui: Any):
     ui.cli("dags", "trigger", "flowroute_daily_cdrs", "--run-id", "by_hand", "--conf", conf, date, now)
 
     assert state_of(ui, "by_hand") == "success"
-    [landed] = ui.lake.glob("*/cdrs.csv.gz")
-    assert gzip.decompress(landed.read_bytes()) == flowroute.csv(flowroute.exports[-1].id)
+    [landed] = ui.lake.glob("*/cdrs.parquet")
+    calls = csv.DictReader(io.StringIO(flowroute.csv(flowroute.exports[-1].id).decode(), newline=""))
+    assert pq.read_table(landed).column("cdr_id").to_pylist() == [call["cdr_id"] for call in calls]
     assert extra_of(ui, "flowroute_default")["retries"] in (2, "2")
 
 
