@@ -78,6 +78,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.cdr_export"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.cdr_export"]}],
+        "extra-links": [f"{package}.links.object_storage.LandedFileLink"],
         "transfers": [
             {
                 "source-integration-name": integration,

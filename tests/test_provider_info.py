@@ -74,6 +74,15 @@ def test_the_hook_it_names_is_there():
     assert getattr(importlib.import_module(module), name).conn_type == "flowroute"
 
 
+def test_the_link_it_names_is_the_landings():
+    from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import (
+        CdrExportToObjectStorageOperator,
+    )
+
+    links = CdrExportToObjectStorageOperator.operator_extra_links
+    assert INFO["extra-links"] == [f"{type(link).__module__}.{type(link).__name__}" for link in links]
+
+
 @pytest.mark.parametrize("name", CONNECTION_FIELDS)
 def test_a_field_of_the_form_may_stay_empty_and_has_no_default(name: str):
     field = CONNECTION_FIELDS[name]

@@ -120,11 +120,12 @@ class Reconciliation:
         self, export: CdrExport, figures: Figures, columns: Iterable[str], repeated: Iterable[str] = ()
     ) -> None:
         self.figures = figures
+        self.columns = tuple(columns)
         self.checks = (
             _rows(export, figures),
             _cost(export, figures),
             _window(export.window, figures),
-            _unique("cdr_id" in columns, list(repeated)),
+            _unique("cdr_id" in self.columns, list(repeated)),
         )
 
     @property

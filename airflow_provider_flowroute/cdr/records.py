@@ -119,7 +119,7 @@ class Header:
                 "The file has columns that this version does not know, kept as text: %s.", ", ".join(unknown)
             )
         if self.missing:
-            log.warning("The file lacks the columns %s.", ", ".join(self.missing))
+            log.warning("The file lacks the columns %s; in Parquet they are nulls.", ", ".join(self.missing))
 
 
 def read_header(chunks: Iterator[bytes]) -> tuple[Header, Iterator[bytes]]:

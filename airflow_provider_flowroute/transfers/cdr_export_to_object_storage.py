@@ -23,10 +23,13 @@ from airflow_provider_flowroute.hooks.flowroute import (
     UsesFlowroute,
     no_retry_for_permanent_errors,
 )
+from airflow_provider_flowroute.lineage import Landing
+from airflow_provider_flowroute.links.object_storage import LandedFileLink, console_url
 from airflow_provider_flowroute.publishing import staged_for
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_flowroute.cdr.export import CdrExport
     from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
@@ -64,6 +67,7 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
 
     template_fields: Sequence[str] = ("export_id", "path")
     ui_color = "#b3d4c3"
+    operator_extra_links = (LandedFileLink(),)
 
     def __init__(
         self,
@@ -85,18 +89,24 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
         self.on_mismatch = on_mismatch
         self.overwrite = overwrite
         self.flowroute_conn_id = flowroute_conn_id
+        self._landing: Landing | None = None
+        self.landed_file_url = ""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Download, prove, publish."""
+        self._landing, self.landed_file_url = None, ""  # `dag.test()` makes all tries with one operator
         with no_retry_for_permanent_errors():
             export_id = check_export_id(self.export_id)
             path, file_format = self._target()
             export = self.client.get_cdr_export(export_id)
             export.check_completed()
+            severity = "error" if self.on_mismatch == "fail" else "warn"
+            self._landing = Landing(export, self.client.base_url, path, file_format, severity)
             with self._explained(export), staged_for(path) as staged:
-                result = self._stage(export, staged, file_format)
+                self._landing.result = result = self._stage(export, staged, file_format)
                 self._judge(export, result)
                 size = staged.stat().st_size
+            self._landing.size = size
         landed = {**result.figures.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
         self.log.info(
             "Landed export %s: %d calls, %s billed minutes, %s USD, %d bytes at %s.",
@@ -106,6 +116,8 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
             ),
         )
         self._tell_assets(context, landed)
+        self.landed_file_url = console_url(path)
+        self.operator_extra_links[0].persist(context, self.landed_file_url)
         return landed
 
     def _target(self) -> tuple[ObjectStoragePath, str]:
@@ -182,3 +194,7 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
         for asset in self.outlets:
             if isinstance(asset, Asset):
                 events[asset].extra.update(landed)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """What OpenLineage is told, where its provider is installed: of a landing that failed, too."""
+        return self._landing.openlineage() if self._landing is not None else None
