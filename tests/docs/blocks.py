@@ -117,6 +117,9 @@ def _pip(words: list[str], _: dict[str, Any]) -> None:
 
 
 def _python(words: list[str], _: dict[str, Any]) -> None:
+    if words[0] == "-c":
+        compile(words[1], "-c", "exec")
+        return
     there = importlib.util.find_spec(words[1]) if words[0] == "-m" else (CHECKOUT / words[0]).exists()
     assert there, f"python {' '.join(words)}: there is no such module or file"
 

@@ -1,0 +1,210 @@
+"""The DAGs of docs/recipes.md as they stand: which calls each asks for, and where they land."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+from packaging.version import Version
+
+from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.docs.blocks import CHECKOUT, read
+
+from .conftest import AIRFLOW_2
+from .test_dags import event_extras
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
+
+PAGE = CHECKOUT / "docs" / "recipes.md"
+AIRFLOW = Version(version("apache-airflow")).release
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the page calls /data/cdrs."""
+    return tmp_path_factory.mktemp("lake")
+
+
+@pytest.fixture(scope="module")
+def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The page's DAGs by their ids, parsed by Airflow from one file that holds all the page's Python."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+
+    blocks = [
+        region.lexemes["source"]
+        for _, region in read(PAGE).regions
+        if region.lexemes and region.lexemes.get("language") == "python"
+    ]
+    if AIRFLOW < (3, 3):
+        blocks = [block for block in blocks if "CronPartitionTimetable" not in block]
+    file = tmp_path_factory.mktemp("dags") / "recipes.py"
+    text = "\n".join(blocks).replace("/data/cdrs", str(lake))
+    assert '"retries": 2' in text
+    file.write_text(text.replace('"retries": 2', '"retries": 0'))  # or what is wrong comes five minutes later
+    bag = DagBag(str(file))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def landed(path: Path) -> int:
+    return pq.read_metadata(path).num_rows
+
+
+@pytest.mark.parametrize(
+    ("name", "run_at", "start", "end", "file"),
+    [
+        ("settled", "2026-11-20", "2026-11-16", "2026-11-17", "2026-11-16"),
+        ("new_york", "2026-11-20T05:00", "2026-11-19T05:00", "2026-11-20T05:00", "2026-11-19"),
+        # The days of 23 and 25 hours.
+        ("new_york", "2026-03-09T04:00", "2026-03-08T05:00", "2026-03-09T04:00", "2026-03-08"),
+        ("new_york", "2026-11-02T05:00", "2026-11-01T04:00", "2026-11-02T05:00", "2026-11-01"),
+        ("hourly", "2026-11-20T14:00", "2026-11-20T13:00", "2026-11-20T14:00", "hourly/2026-11-20T13"),
+    ],
+)
+def test_the_calls_of_a_window_land_under_its_name(
+    flowroute, recipes, run_dag, lake, name, run_at, start, end, file
+):
+    outcome = run_dag(recipes[f"flowroute_cdrs_{name}"], at(run_at))
+
+    assert outcome.state == "success"
+    [export] = flowroute.exports
+    assert (export.start, export.end) == (at(start), at(end))
+    assert outcome.xcoms["land"]["path"] == f"{lake}/{file}.parquet"
+    assert landed(lake / f"{file}.parquet") == outcome.xcoms["land"]["rows"] == export.totals.num_calls > 0
+
+
+def test_a_run_without_an_interval_takes_the_window_of_its_params(flowroute, recipes, run_dag):
+    without_interval = {} if AIRFLOW_2 else {"logical_date": None}  # Airflow 2 has no such run
+
+    outcome = run_dag(
+        recipes["flowroute_cdrs_of_a_window"], **without_interval, conf={"start": "2025-12-31 06:00:00"}
+    )
+
+    assert outcome.state == "success"
+    [export] = flowroute.exports
+    assert (export.start, export.end) == (at("2025-12-31T06:00"), at("2026-01-02T11:00"))
+
+
+def test_each_account_lands_its_own_calls(recipes, run_dag, lake, monkeypatch):
+    with FlowrouteSimulator(seed=1) as us, FlowrouteSimulator(seed=2) as emea:
+        monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_US", us.connection_json)
+        monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_EMEA", emea.connection_json)
+        outcome = run_dag(recipes["flowroute_cdrs_of_all_accounts"], at("2026-11-20"))
+
+        assert outcome.state == "success"
+        for name, account in (("us", us), ("emea", emea)):
+            [export] = account.exports
+            assert landed(lake / name / "2026-11-19.parquet") == export.totals.num_calls > 0
+
+
+@pytest.mark.parametrize(
+    ("day", "at_least", "filters"),
+    # A day each: Airflow 2 does not run the same one twice here.
+    [("2026-11-20", 0.5, {"cost_greater_than": 0.5}), ("2026-11-21", None, {})],
+)
+def test_an_optional_filter_is_left_out_without_a_value(flowroute, recipes, run_dag, day, at_least, filters):
+    outcome = run_dag(recipes["flowroute_cdrs_abroad"], at(day), conf={"at_least_usd": at_least})
+
+    assert outcome.state == "success"
+    [export] = flowroute.exports
+    asked = {name: value for name, value in export.filter_parameters.items() if "call_" not in name}
+    assert asked == {
+        "direction": "outbound",
+        "destination_countries_excluded": ["US", "CA"],
+        "exclude_cancelled": True,
+        **filters,
+    }
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server that speaks S3, with the bucket of the page."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    _, port = moto.get_host_and_port()
+    endpoint = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
+    connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": endpoint}
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", json.dumps(connection))
+    client = boto3.client("s3", **endpoint, aws_access_key_id="key", aws_secret_access_key="secret")
+    client.create_bucket(Bucket="my-lake")
+    yield client
+    moto.stop()
+
+
+def test_what_lands_on_s3_is_announced_with_its_path(flowroute, recipes, run_dag, s3):
+    dag = recipes["flowroute_cdrs_produced"]
+
+    outcome = run_dag(dag, at("2026-11-20"))
+
+    assert outcome.state == "success"
+    [extra] = event_extras(dag)
+    assert extra["path"] == "s3://aws_default@my-lake/cdrs/2026-11-19.parquet"
+    assert extra["rows"] == flowroute.exports[0].totals.num_calls
+    [stored] = s3.list_objects_v2(Bucket="my-lake")["Contents"]
+    assert (stored["Key"], stored["Size"]) == ("cdrs/2026-11-19.parquet", extra["bytes"])
+
+
+class Warehouse:
+    """In the place of Postgres' hook, which is not installed here: keeps what it is told."""
+
+    said: list[tuple[str, Any]] = []
+
+    def __init__(self, postgres_conn_id: str) -> None:
+        assert postgres_conn_id == "warehouse"
+
+    def get_conn(self) -> Warehouse:
+        return self
+
+    cursor = get_conn
+
+    def __enter__(self) -> Warehouse:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """As a connection and a cursor of psycopg 2 do."""
+
+    def close(self) -> None:
+        """As a connection does."""
+
+    def execute(self, statement: str, values: Any) -> None:
+        self.said.append((statement, values))
+
+    def copy_expert(self, statement: str, file: Any) -> None:
+        self.said.append((statement, file.read()))
+
+
+def test_postgres_gets_the_landed_rows_after_those_of_the_same_day_are_gone(
+    flowroute, recipes, run_dag, monkeypatch
+):
+    hooks = SimpleNamespace(PostgresHook=Warehouse)
+    monkeypatch.setitem(sys.modules, "airflow.providers.postgres.hooks.postgres", hooks)
+    monkeypatch.setattr(Warehouse, "said", [])
+
+    outcome = run_dag(recipes["flowroute_cdrs_to_postgres"], at("2026-11-20"))
+
+    assert outcome.state == "success"
+    header, rows = flowroute.csv(flowroute.exports[0].id).decode().split("\n", 1)
+    [(delete, day), (copy, copied)] = Warehouse.said
+    assert delete.startswith("DELETE FROM cdrs WHERE start_time >= ")
+    assert [instant.isoformat() for instant in day] == [
+        "2026-11-19T00:00:00+00:00",
+        "2026-11-20T00:00:00+00:00",
+    ]
+    assert (copy, copied) == (f"COPY cdrs ({header}) FROM STDIN (FORMAT csv)", rows)

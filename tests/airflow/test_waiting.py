@@ -1,0 +1,64 @@
+"""What docs/waiting.md says that waiting costs."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
+
+PAGE = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
+WAYS = re.findall(r"^\| `(Cdr\w+|Create\w+)\((.*?)\)`.*\| `n` \+ (\d) \|$", PAGE, re.MULTILINE)
+
+
+def test_the_page_has_five_ways():
+    assert len(WAYS) == 5
+
+
+@pytest.mark.parametrize(("operator", "arguments", "more"), WAYS)
+def test_what_a_wait_costs(an_account, run_dag, quick_deferral, operator, arguments, more):
+    account = an_account(processing_seconds=float("inf"))
+    too_early = 2
+    # By name and value as the page has them.
+    given = {
+        name: {"True": True, "False": False}.get(value, value.strip('"'))
+        for name, value in re.findall(r"(\w+)=([^,]+)", arguments)
+    } | {"poke_interval": 0.5}
+    with DAG(
+        f"what_a_wait_costs_{WAYS.index((operator, arguments, more))}",
+        schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    ) as dag:
+        if operator == "CreateCdrExportOperator":
+            CreateCdrExportOperator(task_id="create", **given)
+        else:
+            create = CreateCdrExportOperator(task_id="create")
+            CdrExportSensor(task_id="wait", export_id=create.output, **given)
+    over = threading.Event()
+    completer = threading.Thread(target=_complete_after, args=(account, too_early, over), daemon=True)
+    completer.start()
+
+    outcome = run_dag(dag)
+    over.set()
+    completer.join()
+
+    assert outcome.state == "success"
+    asked = [request.on for request in account.requests]
+    assert asked.count("create") == 1
+    assert asked.count("status") == too_early + int(more)
+
+
+def _complete_after(account, looks: int, over: threading.Event) -> None:
+    while not over.wait(0.005):
+        if account.exports and account.exports[0].reads >= looks:
+            account.complete(account.exports[0].id)
+            return
