@@ -23,7 +23,7 @@ from airflow_provider_flowroute.cdr.columns import PROOF
 from airflow_provider_flowroute.cdr.distinct import Ids
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
-from airflow_provider_flowroute.cdr.records import Header, Tee, inflate, read_header, whole_records
+from airflow_provider_flowroute.cdr.records import Header, Tee, inflate, numbered, read_header, whole_records
 from airflow_provider_flowroute.download import CdrDownload
 from airflow_provider_flowroute.exceptions import CdrExportFormatError, FlowrouteError, FlowrouteValueError
 
@@ -123,7 +123,8 @@ def _read(
             file = _parquet_file(parquet, header, stack) if parquet is not None else None
             write = stack.enter_context(_behind(file.write)) if file is not None else None
             figures = reader.figures(reader.read(b""))  # of no row
-            for table in stack.enter_context(_ahead(reader.tables(chunks), progress.tell)):
+            tables = stack.enter_context(_beside(reader.read, numbered(chunks)))
+            for table in reader.gather(tables):
                 if write is not None:
                     write(table)
                 figures += reader.figures(table)
@@ -209,20 +210,49 @@ def _ahead(
 
 
 @contextmanager
-def _behind(do: Callable[[_T], object]) -> Iterator[Callable[[_T | None], None]]:
-    """What does something with one item after the other, in a thread of its own, one behind of who gives them.
+def _beside(
+    do: Callable[[bytes, int], _T], items: Iterator[tuple[bytes, int]], *, many: int = 3
+) -> Iterator[Iterator[_T]]:
+    """What comes of each item, made in a thread of its own while the next items are fetched.
+
+    One thread, as writing what it makes takes one as long: a second only makes them all slower.
+
+    :param do: makes something of an item.
+    :param many: how many may be begun before the first of them is waited for.
+    """
+
+    def done() -> Iterator[_T]:
+        for item in items:
+            waiting.append(thread.submit(do, *item))
+            if len(waiting) == many:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    waiting: deque[Future[_T]] = deque()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
+    try:
+        yield done()
+    finally:
+        thread.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _behind(do: Callable[[_T], object], *, many: int = 2) -> Iterator[Callable[[_T | None], None]]:
+    """What does something with one item after the other, in a thread of its own, behind of who gives them.
 
     Given None, it waits for the last.
+
+    :param many: how far behind.
     """
 
     def give(item: _T | None) -> None:
-        for future in waiting:
-            future.result()
-        waiting.clear()
+        while len(waiting) >= (1 if item is None else many):
+            waiting.popleft().result()
         if item is not None:
             waiting.append(thread.submit(do, item))
 
-    waiting: list[Future[object]] = []
+    waiting: deque[Future[object]] = deque()
     thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
     try:
         yield give

@@ -220,6 +220,17 @@ def test_damage_that_looks_like_a_wrong_value_is_still_known_for_damage(path):
         stage(packed, path, packed=False)
 
 
+def test_what_is_wrong_far_down_the_file_is_told_with_its_line_whoever_reads_first(path, monkeypatch):
+    monkeypatch.setattr("airflow_provider_flowroute.cdr.records.BLOCK_BYTES", 1000)
+    lines = [HEADER, *(SAMPLE_ROWS * 100)]
+    lines[120] = lines[120].replace("Office Line 1", '"Office\nLine 1"')
+    lines[200] = lines[200].replace(",6,6,", ",6,six,")
+    lines[280] = lines[280].replace(",6,6,", ",6,,6,")
+
+    with pytest.raises(CdrExportFormatError, match=r"line 202, column subsequent_increment: 'six'"):
+        stage("\n".join(lines).encode(), path)
+
+
 def test_a_connection_lost_behind_a_wrong_value_is_a_lost_connection_which_a_retry_may_mend(
     path, monkeypatch
 ):

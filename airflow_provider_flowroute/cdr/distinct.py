@@ -30,7 +30,7 @@ class HashedIds(NamedTuple):
     """
 
     hashes: bytes
-    texts: bytes
+    texts: bytes | memoryview
     width: int
 
 

@@ -16,30 +16,30 @@ Columns = dict[str, Sequence[Value]]
 
 
 class PlainReader:
-    """Reads the columns of each chunk of a file that the proof needs, in the chunks' order.
+    """Reads the columns of each chunk of a file that the proof needs.
 
     :param header: the file's.
     """
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._line = 2
         self._wanted = [name for name in PROOF if name in header.names]
 
-    def read(self, chunk: bytes) -> Columns:
+    def read(self, chunk: bytes, line: int = 2) -> Columns:
         """The chunk's columns.
 
+        :param chunk: whole records.
+        :param line: the line on which it begins, for errors.
         :raises CdrExportFormatError: a value does not fit its column's type, or a row has too few fields or too
             many; with line and column.
         """
-        rows = list(read_columns(chunk, self._header, self._line, self._wanted))
-        self._line += chunk.count(b"\n")
+        rows = list(read_columns(chunk, self._header, line, self._wanted))
         columns = zip(*rows, strict=True) if rows else [()] * len(self._wanted)
         return dict(zip(self._wanted, columns, strict=True))
 
-    def tables(self, chunks: Iterable[bytes]) -> Iterator[Columns]:
-        """The columns of each chunk."""
-        return map(self.read, chunks)
+    def gather(self, columns: Iterable[Columns]) -> Iterator[Columns]:
+        """The same: there is nothing to be won by larger pieces."""
+        return iter(columns)
 
     def figures(self, columns: Columns) -> Figures:
         """What the rows add up to."""

@@ -21,6 +21,7 @@ from airflow_provider_flowroute.cdr.records import (
     Header,
     Tee,
     inflate,
+    numbered,
     read_columns,
     read_header,
     whole_records,
@@ -89,6 +90,13 @@ def test_a_damaged_file_is_refused(content: bytes):
     with pytest.raises(CdrExportIntegrityError, match="the gzip stream is not whole") as caught:
         inflated(content)
     assert caught.value.transient
+
+
+def test_zeros_behind_a_member_are_padding_however_many():
+    assert (
+        inflated(gzip.compress(CSV) + bytes(2 * BLOCK_BYTES) + gzip.compress(b"more\n") + b"\0")
+        == CSV + b"more\n"
+    )
 
 
 def test_a_tee_copies_the_very_bytes_that_pass():
@@ -164,6 +172,15 @@ def test_every_chunk_holds_whole_records_wherever_the_blocks_end(
 
     read = [row for chunk in chunks for row in csv.reader(io.StringIO(chunk.decode(), newline=""))]
     assert read == table
+
+
+@pytest.mark.parametrize("without", [(), ("numpy",)], ids=["numpy", "bytes.count"])
+def test_each_chunk_is_known_by_its_line_in_the_file(monkeypatch, without):
+    for module in without:
+        monkeypatch.setitem(sys.modules, module, None)
+    chunks = [b"a\nb\n", b'"two\nlines"\n', b"\n", b"no line end"]
+
+    assert list(numbered(chunks)) == list(zip(chunks, (2, 4, 6, 7), strict=True))
 
 
 def test_a_quote_that_is_never_closed_is_an_error_and_not_a_worker_out_of_memory(monkeypatch):
