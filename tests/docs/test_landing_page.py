@@ -39,7 +39,7 @@ def test_duckdb_answers_the_question_about_a_month(client: FlowrouteClient, tmp_
         exports.append(client.get_cdr_export(client.create_cdr_export(window).id))
         with client.open_cdr_export(exports[-1]) as download:
             stage(exports[-1], download, tmp_path / f"2026-11-{day:02d}.parquet", "parquet")
-    [query] = re.findall(r"DuckDB:\n\n```sql\n(.*?)```", PAGE, re.DOTALL)
+    [query] = re.findall(r'```sql title="DuckDB"\n(.*?)```', PAGE, re.DOTALL)
 
     rows = duckdb.sql(query.replace("s3://my-lake/cdrs", str(tmp_path))).fetchall()
 
