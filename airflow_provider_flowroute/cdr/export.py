@@ -225,3 +225,12 @@ class CdrExport:
 
 def _text(amount: Decimal | None) -> str | None:
     return None if amount is None else format(amount, "f")
+
+
+def counted(number: int | None, noun: str) -> str:
+    """A number of things, in words: ``1 call``, ``2 calls``.
+
+    :param number: how many; None where Flowroute does not tell.
+    :param noun: one of them.
+    """
+    return f"{'an unknown number of' if number is None else number} {noun}{'' if number == 1 else 's'}"

@@ -9,7 +9,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from airflow_provider_flowroute.cdr.columns import MONEY_SCALE
-from airflow_provider_flowroute.cdr.export import CdrExport
+from airflow_provider_flowroute.cdr.export import CdrExport, counted
 from airflow_provider_flowroute.cdr.window import Window, format_instant
 
 #: Flowroute writes an amount with six decimals, but for nothing at all: that is ``"0.0"``.
@@ -147,10 +147,10 @@ class Reconciliation:
 
 
 def _rows(export: CdrExport, figures: Figures) -> Check:
-    in_file, told = f"{figures.rows} rows", export.num_calls
+    in_file, told = counted(figures.rows, "row"), export.num_calls
     if told is None:
         return Check("rows", in_file, "Flowroute does not tell num_calls", None)
-    return Check("rows", in_file, f"Flowroute counts {told} calls", figures.rows == told)
+    return Check("rows", in_file, f"Flowroute counts {counted(told, 'call')}", figures.rows == told)
 
 
 def _cost(export: CdrExport, figures: Figures) -> Check:

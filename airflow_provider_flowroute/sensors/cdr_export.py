@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_flowroute.cdr.export import CdrExport, check_export_id
+from airflow_provider_flowroute.cdr.export import CdrExport, check_export_id, counted
 from airflow_provider_flowroute.exceptions import CdrExportTimeoutError
 from airflow_provider_flowroute.hooks.flowroute import (
     FlowrouteHook,
@@ -120,9 +120,9 @@ class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
 
     def _summary(self, export: CdrExport) -> dict[str, Any]:
         self.log.info(
-            "Export %s is completed: %s calls, %s billed minutes, %s USD.",
+            "Export %s is completed: %s, %s billed minutes, %s USD.",
             export.id,
-            export.num_calls,
+            counted(export.num_calls, "call"),
             export.billed_minutes,
             export.total_cost,
         )

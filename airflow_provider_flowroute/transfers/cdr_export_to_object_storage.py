@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator, ObjectStoragePath
 
-from airflow_provider_flowroute.cdr.export import check_export_id
+from airflow_provider_flowroute.cdr.export import check_export_id, counted
 from airflow_provider_flowroute.exceptions import (
     CdrExportFormatError,
     CdrExportIntegrityError,
@@ -109,11 +109,13 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
             self._landing.size = size
         landed = {**result.figures.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
         self.log.info(
-            "Landed export %s: %d calls, %s billed minutes, %s USD, %d bytes at %s.",
-            *(
-                landed[name]
-                for name in ("export_id", "rows", "billed_minutes", "total_cost", "bytes", "path")
-            ),
+            "Landed export %s: %s, %s billed minutes, %s USD, %s at %s.",
+            export.id,
+            counted(result.figures.rows, "call"),
+            landed["billed_minutes"],
+            landed["total_cost"],
+            counted(size, "byte"),
+            landed["path"],
         )
         self._tell_assets(context, landed)
         self.landed_file_url = console_url(path)

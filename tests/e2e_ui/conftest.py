@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -82,6 +87,30 @@ class Ui:
         assert done.returncode == ends_with, done.stdout + done.stderr
         return done.stdout
 
+    def add(self, conn_id: str, secret_key: str, *, port: int | None = 0) -> None:
+        """Save a connection, with the port in its own field unless told otherwise."""
+        url = urlsplit(self.flowroute.url)
+        connection = {**self.flowroute.connection, "password": secret_key}
+        if port is not None:
+            connection |= {"host": f"http://{url.hostname}", "port": url.port}
+        self.cli("connections", "add", conn_id, "--conn-json", json.dumps(connection))
+
+    def state_of(self, run_id: str, seconds: float = 240) -> str:
+        """How a run ended."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            rows = self._query("select state from dag_run where run_id = ?", run_id)
+            if rows and rows[0][0] in ("success", "failed"):
+                return str(rows[0][0])
+            time.sleep(1)
+        raise AssertionError(f"{run_id} did not end in {seconds:g} s: {rows}")
+
+    def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
+        """Read Airflow's database, without an Airflow command's four seconds."""
+        database = Path(self.env["AIRFLOW_HOME"]) / "airflow.db"
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as connection:
+            return connection.execute(sql, values).fetchall()
+
 
 @pytest.fixture(scope="session")
 def flowroute_account() -> Iterator[FlowrouteSimulator]:
@@ -95,10 +124,13 @@ def ui(flowroute_account: FlowrouteSimulator) -> Iterator[Ui]:
     """The Airflow. Its home stays in the checkout, for whoever wants to know why a test failed."""
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir(parents=True)
+    shutil.copytree(CHECKOUT / "example_dags", HOME / "dags")
+    shutil.copytree(Path(__file__).parent / "dags", HOME / "dags", dirs_exist_ok=True)
     port = free_port()
     env = ui_env(HOME, port, "")
     del env["AIRFLOW_CONN_FLOWROUTE_DEFAULT"]  # it would hide what the form saves
     env |= {
+        "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__API__AUTH_BACKENDS": "airflow.providers.fab.auth_manager.api.auth.backend.session",
@@ -135,7 +167,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 @pytest.fixture
 def pages(page: Page, ui: Ui) -> Airflow2Pages | Airflow3Pages:
-    """The connections pages of whichever Airflow it is, signed in."""
+    """The pages of whichever Airflow it is, signed in."""
     pages = (Airflow2Pages if AIRFLOW_2 else Airflow3Pages)(page, ui.address)
     pages.sign_in(ui.password)
     return pages

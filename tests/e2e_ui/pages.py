@@ -1,4 +1,4 @@
-"""Airflow's pages for connections: where to click in each version. What must be there is the tests' to say."""
+"""Airflow's pages: where to click in each version. What must be there is the tests' to say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def picture(file: Path, page: Page, *shown: Locator) -> None:
 
 @dataclass
 class Airflow3Pages:
-    """The connections pages of Airflow 3.
+    """The pages of Airflow 3.
 
     :param page: the browser's tab.
     :param address: Airflow's.
@@ -126,6 +126,10 @@ class Airflow3Pages:
         """A connection's row in the list."""
         return self.page.get_by_role("row").filter(has=self.page.get_by_text(conn_id, exact=True))
 
+    def open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
+        """Open the page of a run's task; without a tab its log."""
+        self.page.goto(f"{self.address}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{tab}")
+
     @property
     def note(self) -> Locator:
         """The note that comes up after a test."""
@@ -134,7 +138,7 @@ class Airflow3Pages:
 
 @dataclass
 class Airflow2Pages:
-    """The connections pages of Airflow 2.
+    """The pages of Airflow 2.
 
     :param page: the browser's tab.
     :param address: Airflow's.
@@ -219,6 +223,10 @@ class Airflow2Pages:
         self.page.locator("#test-connection").click()
         expect(self.note).not_to_have_text(before or re.compile("^$"))
         return self.note.inner_text()
+
+    def open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
+        """Open the page of a run's task."""
+        self.page.goto(f"{self.address}/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}&tab={tab}")
 
     @property
     def note(self) -> Locator:

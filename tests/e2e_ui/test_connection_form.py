@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sqlite3
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -61,32 +58,14 @@ def test_a_connection_saved_in_the_form_works_in_a_dag_run(pages: Any, ui: Any):
     date = "--exec-date" if AIRFLOW_2 else "--logical-date"
     ui.cli("dags", "trigger", "flowroute_daily_cdrs", "--run-id", "by_hand", "--conf", conf, date, now)
 
-    assert state_of(ui, "by_hand") == "success"
+    assert ui.state_of("by_hand") == "success"
     [landed] = ui.lake.glob("*/cdrs.parquet")
     calls = csv.DictReader(io.StringIO(flowroute.csv(flowroute.exports[-1].id).decode(), newline=""))
     assert pq.read_table(landed).column("cdr_id").to_pylist() == [call["cdr_id"] for call in calls]
     assert extra_of(ui, "flowroute_default")["retries"] in (2, "2")
 
 
-def state_of(ui: Any, run_id: str, seconds: float = 240) -> str:
-    """How a run ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        rows = query(ui, "select state from dag_run where run_id = ?", run_id)
-        if rows and rows[0][0] in ("success", "failed"):
-            return str(rows[0][0])
-        time.sleep(1)
-    raise AssertionError(f"{run_id} did not end in {seconds:g} s: {rows}")
-
-
 def extra_of(ui: Any, conn_id: str) -> dict[str, Any]:
     """A connection's extra, as it is when a task reads it."""
     shown = json.loads(ui.cli("connections", "get", conn_id, "--output", "json"))[0]["extra_dejson"]
     return dict(shown if isinstance(shown, dict) else json.loads(shown))
-
-
-def query(ui: Any, sql: str, *values: str) -> list[tuple[Any, ...]]:
-    """Read Airflow's database, without an Airflow command's four seconds."""
-    database = Path(ui.env["AIRFLOW_HOME"]) / "airflow.db"
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as connection:
-        return connection.execute(sql, values).fetchall()

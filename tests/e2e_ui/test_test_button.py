@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from airflow_standalone import AIRFLOW_2
@@ -41,8 +40,8 @@ def test_the_button_in_the_form_is_green_for_good_keys_and_says_what_to_mend_for
 
 @airflow_3
 def test_the_icon_in_the_list_tells_good_keys_from_bad_where_the_port_is_stored(pages: Any, ui: Any):
-    add(ui, "good_keys", ui.flowroute.secret_key)
-    add(ui, "bad_keys", WRONG)
+    ui.add("good_keys", ui.flowroute.secret_key)
+    ui.add("bad_keys", WRONG)
     pages.page.set_viewport_size({"width": 1100, "height": 620})
 
     assert "Connected to" in pages.test_from_list("good_keys")
@@ -58,15 +57,15 @@ def test_the_icon_in_the_list_tells_good_keys_from_bad_where_the_port_is_stored(
     strict=True, reason="3.3.2 sends port 0 for a connection without a port, and refuses it then"
 )
 def test_the_icon_in_the_list_is_green_without_a_port(pages: Any, ui: Any):
-    add(ui, "no_port", ui.flowroute.secret_key, port=None)
+    ui.add("no_port", ui.flowroute.secret_key, port=None)
 
     assert "Connected to" in pages.test_from_list("no_port")
 
 
 @airflow_3
 def test_the_rest_api_tests_what_was_saved(ui: Any):
-    add(ui, "rest_good", ui.flowroute.secret_key, port=None)
-    add(ui, "rest_bad", WRONG, port=None)
+    ui.add("rest_good", ui.flowroute.secret_key, port=None)
+    ui.add("rest_bad", WRONG, port=None)
 
     assert rest_test(ui, "rest_good") == (True, f"Connected to {ui.flowroute.url}: the keys are good.")
     good, said = rest_test(ui, "rest_bad")
@@ -77,8 +76,8 @@ def test_the_rest_api_tests_what_was_saved(ui: Any):
 
 
 def test_the_command_tests_what_was_saved(ui: Any):
-    add(ui, "command_good", ui.flowroute.secret_key, port=None)
-    add(ui, "command_bad", WRONG, port=None)
+    ui.add("command_good", ui.flowroute.secret_key, port=None)
+    ui.add("command_bad", WRONG, port=None)
 
     good = ui.cli("connections", "test", "command_good")
     bad = ui.cli("connections", "test", "command_bad", ends_with=0 if AIRFLOW_2 else 1)
@@ -87,15 +86,6 @@ def test_the_command_tests_what_was_saved(ui: Any):
     assert "Connection failed!" in bad
     assert "check its Access Key (login) and Secret Key" in " ".join(bad.split())
     assert WRONG not in bad
-
-
-def add(ui: Any, conn_id: str, secret_key: str, *, port: int | None = 0) -> None:
-    """Save a connection, with the port in its own field unless told otherwise."""
-    url = urlsplit(ui.flowroute.url)
-    connection = {**ui.flowroute.connection, "password": secret_key}
-    if port is not None:
-        connection |= {"host": f"http://{url.hostname}", "port": url.port}
-    ui.cli("connections", "add", conn_id, "--conn-json", json.dumps(connection))
 
 
 def rest_test(ui: Any, conn_id: str) -> tuple[bool, str]:

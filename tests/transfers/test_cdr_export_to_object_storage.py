@@ -189,7 +189,7 @@ def test_what_flowroute_does_not_tell_is_warned_of_and_landed(tmp_path, monkeypa
 
     assert (landed["rows"], landed["total_cost"], landed["billed_minutes"]) == (1, None, None)
     [warning] = [line for line in told() if "Reconciliation" in line]
-    assert "1 rows (not checked: Flowroute does not tell num_calls)" in warning
+    assert "1 row (not checked: Flowroute does not tell num_calls)" in warning
     assert "warning" in warning.lower()
 
 
