@@ -43,13 +43,13 @@ def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, st
 def test_it_prints_the_connection_and_each_request_and_stops_cleanly(number: signal.Signals) -> None:
     with running("--access-key", "mine", "--secret-key", "it's") as (process, connection):
         assert (connection["login"], connection["password"]) == ("mine", "it's")
-        reply = requests.get(connection["host"] + "/v2/cdrs/exports", auth=("mine", "it's"), timeout=10)
+        reply = requests.get(connection["host"] + "/v2/cdrs/exports", auth=("mine", "it's"), timeout=60)
         assert reply.status_code == 200
         # Read before it is stopped: the line comes after the reply.
         assert process.stdout is not None
         assert process.stdout.readline() == "    200 list     GET /v2/cdrs/exports\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert out == "Stopped.\n"
     assert (process.returncode, err) == (0, "")
 
@@ -62,12 +62,12 @@ def test_quiet_prints_no_requests_and_the_state_outlives_the_process(tmp_path: P
         auth = (connection["login"], connection["password"])
         url = connection["host"] + "/v2/cdrs/exports"
         headers = {"Content-Type": "application/vnd.api+json"}
-        created = requests.post(url, data=json.dumps(body), headers=headers, auth=auth, timeout=10)
+        created = requests.post(url, data=json.dumps(body), headers=headers, auth=auth, timeout=60)
         assert created.status_code == 201
         process.kill()
-        assert process.communicate(timeout=10) == ("", "")
+        assert process.communicate(timeout=60) == ("", "")
     with running("--quiet", "--state", state) as (process, connection):
-        listed = requests.get(connection["host"] + "/v2/cdrs/exports", auth=auth, timeout=10).json()
+        listed = requests.get(connection["host"] + "/v2/cdrs/exports", auth=auth, timeout=60).json()
         assert [str(item["data"]["id"]) for item in listed["data"]] == [created.json()["data"]["id"]]
 
 
