@@ -26,13 +26,14 @@ from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
 from airflow_provider_flowroute.cdr.records import Header, Tee, inflate, numbered, read_header, whole_records
 from airflow_provider_flowroute.download import CdrDownload
 from airflow_provider_flowroute.exceptions import CdrExportFormatError, FlowrouteError, FlowrouteValueError
+from airflow_provider_flowroute.publishing import PROGRESS_EVERY
 
 log = logging.getLogger(__name__)
 
 #: By the suffix of a path, longest first.
 FORMATS = ("csv.gz", "csv", "parquet")
-#: Seconds between two lines of the log.
-PROGRESS_EVERY = 10.0
+#: How many blocks may be inflated, chunks be in reading, and row groups in writing: more only takes memory.
+_AHEAD, _BESIDE, _BEHIND = 4, 3, 2
 _T = TypeVar("_T")
 
 
@@ -115,7 +116,7 @@ def _read(
     progress = Progress(f"Export {export.id}", download)
     try:
         with ExitStack() as stack:
-            inflated = stack.enter_context(_ahead(iter(blocks), progress.tell, many=4))
+            inflated = stack.enter_context(_ahead(iter(blocks), progress.tell))
             header, chunks = read_header(whole_records(inflated))
             header.tell()
             reader = _reader(header, parquet)
@@ -179,13 +180,10 @@ def _metadata(export: CdrExport, result: Reconciliation) -> dict[str, Any]:
 
 
 @contextmanager
-def _ahead(
-    items: Iterator[_T], tick: Callable[[], None] = lambda: None, *, many: int = 1
-) -> Iterator[Iterator[_T]]:
-    """The items, made in a thread of their own before they are asked for.
+def _ahead(items: Iterator[_T], tick: Callable[[], None]) -> Iterator[Iterator[_T]]:
+    """The items, made in a thread of their own, some of them before they are asked for.
 
-    :param tick: called every second while they are waited for.
-    :param many: how many to make ahead.
+    :param tick: called for each, and every second while one is waited for.
     """
     end = object()
 
@@ -203,28 +201,25 @@ def _ahead(
 
     thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
     try:
-        waiting = deque(thread.submit(next, items, end) for _ in range(many))
+        waiting = deque(thread.submit(next, items, end) for _ in range(_AHEAD))
         yield taken()
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def _beside(
-    do: Callable[[bytes, int], _T], items: Iterator[tuple[bytes, int]], *, many: int = 3
-) -> Iterator[Iterator[_T]]:
+def _beside(do: Callable[[bytes, int], _T], items: Iterator[tuple[bytes, int]]) -> Iterator[Iterator[_T]]:
     """What comes of each item, made in a thread of its own while the next items are fetched.
 
     One thread, as writing what it makes takes one as long: a second only makes them all slower.
 
     :param do: makes something of an item.
-    :param many: how many may be begun before the first of them is waited for.
     """
 
     def done() -> Iterator[_T]:
         for item in items:
             waiting.append(thread.submit(do, *item))
-            if len(waiting) == many:
+            if len(waiting) == _BESIDE:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -238,16 +233,14 @@ def _beside(
 
 
 @contextmanager
-def _behind(do: Callable[[_T], object], *, many: int = 2) -> Iterator[Callable[[_T | None], None]]:
+def _behind(do: Callable[[_T], object]) -> Iterator[Callable[[_T | None], None]]:
     """What does something with one item after the other, in a thread of its own, behind of who gives them.
 
     Given None, it waits for the last.
-
-    :param many: how far behind.
     """
 
     def give(item: _T | None) -> None:
-        while len(waiting) >= (1 if item is None else many):
+        while len(waiting) >= (1 if item is None else _BEHIND):
             waiting.popleft().result()
         if item is not None:
             waiting.append(thread.submit(do, item))

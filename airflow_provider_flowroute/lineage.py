@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_provider_flowroute.publishing import bucket_of, is_local
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -143,10 +145,9 @@ def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
 
     :param path: the file.
     """
-    protocol = path.protocol
-    if protocol in ("", "file", "local"):
+    if is_local(path):
         return "file", os.path.realpath(path.path)
-    bucket = path.bucket.rpartition("@")[2]  # Airflow 2 and 3.1 leave the connection there
+    protocol, bucket = path.protocol, bucket_of(path)
     if protocol in ("abfs", "abfss"):
         # Who else tells of it names the storage account, which only the connection knows.
         account = getattr(path.fs, "account_name", None)

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two lines of the log.
+#: Seconds between two lines of the log about long work.
 PROGRESS_EVERY = 10.0
 #: Bytes that s3fs sends at a time. Its own 50 MiB, ten at once, would take up half a gigabyte of memory.
 _S3_PART = 8 << 20
+
+
+def is_local(path: ObjectStoragePath) -> bool:
+    """Whether a path is on this machine's own disk."""
+    return path.protocol in ("", "file", "local")
+
+
+def bucket_of(path: ObjectStoragePath) -> str:
+    """The bucket or container of a path, without the id of its connection, which Airflow 2 and 3.1 leave there."""
+    return str(path.bucket.rpartition("@")[2])
 
 
 @contextmanager
@@ -31,7 +41,7 @@ def staged_for(path: ObjectStoragePath) -> Iterator[Path]:
 
     :param path: the target, local or in any object storage. Its directory is made, a bucket is not.
     """
-    if path.protocol in ("", "file", "local"):
+    if is_local(path):
         target = Path(os.path.realpath(path.path))
         target.parent.mkdir(parents=True, exist_ok=True)
         # A sibling, for a rename is one step only within a file system; not mkstemp, whose file only its owner reads.

@@ -220,7 +220,7 @@ def test_damage_that_looks_like_a_wrong_value_is_still_known_for_damage(path):
         stage(packed, path, packed=False)
 
 
-def test_what_is_wrong_far_down_the_file_is_told_with_its_line_whoever_reads_first(path, monkeypatch):
+def test_what_is_wrong_far_down_the_file_is_told_with_its_line(path, monkeypatch):
     monkeypatch.setattr("airflow_provider_flowroute.cdr.records.BLOCK_BYTES", 1000)
     lines = [HEADER, *(SAMPLE_ROWS * 100)]
     lines[120] = lines[120].replace("Office Line 1", '"Office\nLine 1"')

@@ -7,6 +7,8 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
+from airflow_provider_flowroute.publishing import bucket_of
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, TaskInstanceKey
 
@@ -50,7 +52,7 @@ def console_url(path: ObjectStoragePath) -> str:
 
     :param path: the file.
     """
-    bucket = quote(path.bucket.rpartition("@")[2])  # Airflow 2 and 3.1 leave the connection there
+    bucket = quote(bucket_of(path))
     key = quote(path.key)
     if path.protocol in ("gs", "gcs"):
         return f"https://console.cloud.google.com/storage/browser/_details/{bucket}/{key}"
