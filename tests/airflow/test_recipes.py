@@ -22,6 +22,11 @@ from tests.docs.blocks import CHECKOUT, read
 from .conftest import AIRFLOW_2
 from .test_dags import event_extras
 
+try:
+    from airflow.sdk.io import store
+except ImportError:  # Airflow 2
+    from airflow.io import store
+
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
 PAGE = CHECKOUT / "docs" / "recipes.md"
@@ -136,6 +141,8 @@ def test_an_optional_filter_is_left_out_without_a_value(flowroute, recipes, run_
 def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A server that speaks S3, with the bucket of the page."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    # Airflow keeps the storage of a connection as it first was, whichever test that was for.
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
     _, port = moto.get_host_and_port()
