@@ -5,16 +5,22 @@ from __future__ import annotations
 import itertools
 import tempfile
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import NamedTuple
 
 #: Of an id, the first of its bytes are compared; Flowroute's have 36.
 ID_BYTES = 256
 _HASH_BYTES = 8
-#: Hashes sorted at a time: 4 MiB of them.
+#: Hashes compared at a time: 4 MiB of them.
 _AT_ONCE = 1 << 19
+#: Hashes that begin with the same so many bits are a bucket: what is compared at a time is some buckets of each run.
+#: Half a billion ids are few enough for that.
+_BUCKET_BITS = 10
+_BUCKETS = range(1 << (64 - _BUCKET_BITS), 1 << 64, 1 << (64 - _BUCKET_BITS))
 #: Bytes kept in memory before they go to disk.
 _IN_MEMORY = 4 << 20
 #: Of suspects that are looked up: a file in which every call stands twice has millions.
@@ -34,17 +40,29 @@ class HashedIds(NamedTuple):
     width: int
 
 
+class _Run(NamedTuple):
+    """What was added at a time."""
+
+    rows: int
+    width: int
+    #: Of the sorted hashes, for each bucket.
+    ends: Sequence[int]
+
+
 class Ids:
     """Ids with their 64-bit hashes, as they come, most of them on disk.
 
-    Hashes that recur are found by sorting a part of them at a time. Different ids can share one, so the ids
-    themselves have the last word.
+    Hashes are sorted as they come, and in the end merged, a range of them at a time, to see which recur. Different ids
+    can share one, so the ids themselves have the last word.
     """
 
     def __init__(self) -> None:
-        self._hashes = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
-        self._texts = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-        self._parts: list[tuple[int, int]] = []
+        self._files = ExitStack()
+        self._hashes, self._sorted, self._texts = (
+            self._files.enter_context(tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - closed by __exit__
+            for _ in range(3)
+        )
+        self._runs: list[_Run] = []
 
     def __enter__(self) -> Ids:
         return self
@@ -52,14 +70,15 @@ class Ids:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._hashes.close()
-        self._texts.close()
+        self._files.close()
 
     def add(self, ids: HashedIds) -> None:
         """Take some more."""
+        in_order, ends = _in_order(ids.hashes)
         self._hashes.write(ids.hashes)
+        self._sorted.write(in_order)
         self._texts.write(ids.texts)
-        self._parts.append((len(ids.hashes) // _HASH_BYTES, ids.width))
+        self._runs.append(_Run(len(ids.hashes) // _HASH_BYTES, ids.width, ends))
 
     def repeated(self) -> list[str]:
         """Ids that stand more than once, those that came first first; a thousand at most."""
@@ -69,7 +88,7 @@ class Ids:
         seen: Counter[str] = Counter()
         self._hashes.seek(0)
         self._texts.seek(0)
-        for rows, width in self._parts:
+        for rows, width, _ in self._runs:
             texts = self._texts.read(rows * width)
             for row, hashed in enumerate(array("Q", self._hashes.read(rows * _HASH_BYTES))):
                 if hashed in suspects:
@@ -77,32 +96,46 @@ class Ids:
         return [text for text, times in seen.items() if times > 1]
 
     def _suspects(self) -> set[int]:
-        count = sum(rows for rows, _ in self._parts)
-        bits = (count // _AT_ONCE).bit_length()
+        count = sum(run.rows for run in self._runs)
+        buckets = max(1, (1 << _BUCKET_BITS) >> (count // _AT_ONCE).bit_length())
         found: set[int] = set()
-        for part in range(1 << bits):
-            found.update(self._recurring(part, bits))
+        for first in range(0, 1 << _BUCKET_BITS, buckets):
+            found.update(_recurring(self._between(first, first + buckets)))
             if len(found) > _MOST_SUSPECTS:
                 return set(sorted(found)[:_MOST_SUSPECTS])
         return found
 
-    def _recurring(self, part: int, bits: int) -> set[int]:
-        """Among the hashes that begin with the ``bits`` bits of ``part``, those that come more than once."""
-        try:
-            import numpy as np
-        except ImportError:
-            ordered = sorted(
-                each for block in self._blocks() for each in array("Q", block) if each >> (64 - bits) == part
-            )
-            return {a for a, b in itertools.pairwise(ordered) if a == b}
-        picked = [np.empty(0, np.uint64)]
-        for block in self._blocks():
-            some = np.frombuffer(block, np.uint64)
-            picked.append(some[some >> np.uint64(64 - bits) == part] if bits else some)
-        hashes = np.sort(np.concatenate(picked))
-        return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
+    def _between(self, first: int, last: int) -> bytes:
+        """The hashes in the buckets from ``first`` to before ``last``, run after run."""
+        picked, begin = [], 0
+        for run in self._runs:
+            start = run.ends[first - 1] if first else 0
+            self._sorted.seek((begin + start) * _HASH_BYTES)
+            picked.append(self._sorted.read((run.ends[last - 1] - start) * _HASH_BYTES))
+            begin += run.rows
+        return b"".join(picked)
 
-    def _blocks(self) -> Iterator[bytes]:
-        self._hashes.seek(0)
-        while block := self._hashes.read(_AT_ONCE * _HASH_BYTES):
-            yield block
+
+def _in_order(hashes: bytes) -> tuple[bytes | memoryview, Sequence[int]]:
+    """Hashes, sorted, and where each bucket of them ends."""
+    try:
+        import numpy as np
+    except ImportError:
+        ordered = array("Q", sorted(array("Q", hashes)))
+        return ordered.tobytes(), array(
+            "I", [*(bisect_left(ordered, each) for each in _BUCKETS), len(ordered)]
+        )
+    some = np.sort(np.frombuffer(hashes, np.uint64))
+    ends = np.searchsorted(some, np.array(_BUCKETS, np.uint64))
+    return some.data, array("I", [*ends.tolist(), len(some)])
+
+
+def _recurring(runs: bytes) -> set[int]:
+    """Among the hashes of some sorted runs, those that come more than once."""
+    try:
+        import numpy as np
+    except ImportError:
+        return {a for a, b in itertools.pairwise(sorted(array("Q", runs))) if a == b}
+    # Of numpy's ways of sorting the stable one makes use of runs.
+    hashes = np.sort(np.frombuffer(runs, np.uint64), kind="stable")
+    return set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())

@@ -58,6 +58,18 @@ def test_they_are_found_when_they_no_longer_fit_into_memory(monkeypatch):
     assert sorted(found) == twice
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 1 << 19])
+def test_they_are_found_whatever_their_hashes_are(monkeypatch, at_once):
+    monkeypatch.setattr(distinct, "_AT_ONCE", at_once)
+    bucket = 1 << (64 - distinct._BUCKET_BITS)
+    hashes = [0, 1, bucket - 1, bucket, bucket + 1, 2**63, 2**64 - bucket, 2**64 - 1]
+    ids = [str(number) for number in range(len(hashes))]
+
+    found = repeated(hashed(*ids, hashes=hashes), hashed("once", hashes=[2]), hashed(*ids, hashes=hashes))
+
+    assert found == ids
+
+
 def test_a_file_in_which_everything_stands_twice_names_some_of_it(monkeypatch):
     monkeypatch.setattr(distinct, "_MOST_SUSPECTS", 10)
     ids = [str(number) for number in range(1000)]
