@@ -154,7 +154,7 @@ def main(rows: int, large: int, rounds: int, sdk: bool) -> None:
     with served() as url, tempfile.TemporaryDirectory(prefix="flowroute-bench-") as directory:
         out = Path(directory, "out.parquet")
         for number in range(rounds):
-            # In another order each time: how the one before has left the memory is worth up to a tenth to the next.
+            # In another order each time: what has run just before can be worth a tenth.
             for name in random.Random(number).sample(NAMES, len(NAMES)):
                 if name in SLOW and (number or not sdk):
                     continue
