@@ -1,4 +1,4 @@
-"""Which of many millions of ids stand more than once, in constant memory."""
+"""Which of many millions of ids stand more than once, in little memory: 4 KiB for each time that some are added."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ID_BYTES = 256
 _HASH_BYTES = 8
 #: Hashes compared at a time: 4 MiB of them.
 _AT_ONCE = 1 << 19
-#: Hashes that begin with the same so many bits are a bucket: what is compared at a time is some buckets of each run.
-#: Half a billion ids are few enough for that.
+#: Hashes that share their first bits, so many, are a bucket; what is compared at a time is some buckets of each run.
+#: With more than half a billion ids, a bucket alone is more than is meant to be compared at a time.
 _BUCKET_BITS = 10
 _BUCKETS = range(1 << (64 - _BUCKET_BITS), 1 << 64, 1 << (64 - _BUCKET_BITS))
 #: Bytes kept in memory before they go to disk.
