@@ -19,10 +19,10 @@ from typing import Any
 
 import requests
 
+from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
-from airflow_provider_flowroute.cdr.records import inflate, read_header, whole_records
-from airflow_provider_flowroute.client import FlowrouteClient
-from airflow_provider_flowroute.landing import stage
+from airflow_provider_flowroute.landing.csv_stream import inflate, read_header, split_records
+from airflow_provider_flowroute.landing.pipeline import stage
 
 #: Taken before any of the work, as the process stands idle with all that it imports.
 _Work = Callable[[], None]
@@ -30,7 +30,7 @@ _Work = Callable[[], None]
 
 def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
     """This package, proof and all."""
-    import airflow_provider_flowroute.cdr.arrow  # noqa: F401 - idle means: all is imported
+    import airflow_provider_flowroute.landing.arrow  # noqa: F401 - idle means: all is imported
 
     client = FlowrouteClient("key", "secret", url)
 
@@ -81,11 +81,11 @@ def inflating(url: str, export_id: str, out: Path) -> _Work:
 
 def _writing(out: Path, tables: Iterator[Any]) -> None:
     """Write tables to Parquet in a thread of its own, as they come."""
-    from airflow_provider_flowroute.cdr.arrow import ParquetFile, schema_of
-    from airflow_provider_flowroute.cdr.records import Header
+    from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, schema_of
+    from airflow_provider_flowroute.landing.csv_stream import Header
 
     waiting: Queue[Any] = Queue(4)
-    file = ParquetFile(out, schema_of(Header(COLUMNS)))
+    file = CdrParquetWriter(out, schema_of(Header(COLUMNS)))
 
     def write() -> None:
         while (table := waiting.get()) is not None:
@@ -112,7 +112,7 @@ def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
     import pyarrow as pa
     import pyarrow.csv
 
-    from airflow_provider_flowroute.cdr.arrow import type_of
+    from airflow_provider_flowroute.landing.arrow import type_of
 
     content = _inflated(url, export_id)
 
@@ -134,11 +134,11 @@ def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
 
 def parse_and_write_by_chunks(url: str, export_id: str, out: Path) -> _Work:
     """The same with this package's reader."""
-    from airflow_provider_flowroute.cdr.arrow import ArrowReader
+    from airflow_provider_flowroute.landing.arrow import ArrowReader
 
     content = _inflated(url, export_id)
     blocks = [content[begin : begin + (2 << 20)] for begin in range(0, len(content), 2 << 20)]
-    header, chunks = read_header(whole_records(blocks))
+    header, chunks = read_header(split_records(blocks))
     ready = list(chunks)
 
     def work() -> None:
@@ -152,15 +152,15 @@ def sdk(url: str, export_id: str, out: Path) -> _Work:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_provider_flowroute.cdr.arrow import type_of
-    from airflow_provider_flowroute.cdr.columns import read_value
+    from airflow_provider_flowroute.cdr.columns import parse_value
+    from airflow_provider_flowroute.landing.arrow import type_of
 
     def work() -> None:
         content = requests.get(file_url(url, export_id), timeout=60).content
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed, io.TextIOWrapper(packed, "utf-8") as text:
             rows = list(csv.DictReader(text))
         schema = pa.schema([(name, type_of(name)) for name in COLUMNS])
-        typed = {name: [read_value(name, row[name]) for row in rows] for name in COLUMNS}
+        typed = {name: [parse_value(name, row[name]) for row in rows] for name in COLUMNS}
         pq.write_table(pa.table(typed, schema=schema), out, compression="zstd")
 
     return work
@@ -172,7 +172,7 @@ def pandas_chunks(url: str, export_id: str, out: Path) -> _Work:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_provider_flowroute.cdr.arrow import type_of
+    from airflow_provider_flowroute.landing.arrow import type_of
 
     fetch = download(url, export_id, out.with_suffix(".gz"))
     schema = pa.schema([(name, type_of(name)) for name in COLUMNS])

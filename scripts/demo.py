@@ -29,7 +29,7 @@ from airflow_env import AIRFLOW_VERSION, CHECKOUT, airflow, airflow_env, end_of
 from rich.console import Console
 from rich.table import Table
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS, read_value
+from airflow_provider_flowroute.cdr.columns import COLUMNS, parse_value
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
@@ -155,7 +155,7 @@ def check(run: Run, flowroute: FlowrouteSimulator) -> str:
     content = flowroute.csv(exports[0].id).decode()
     held = list(csv.DictReader(io.StringIO(content, newline="")))
     landed = pq.read_table(run.landed).to_pylist()
-    values = [{name: read_value(name, row.get(name, "")) for name in COLUMNS} for row in held]
+    values = [{name: parse_value(name, row.get(name, "")) for name in COLUMNS} for row in held]
     if len(exports) != 1 or landed != values:
         raise StepFailedError(f"the file for {run.day} is not what the account holds", run.log)
     real = sorted(content.splitlines()[1:]) == sorted(SAMPLE_ROWS)

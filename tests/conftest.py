@@ -23,8 +23,8 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 # Whoever runs the tests may sit behind a proxy: it cannot reach this machine's loopback.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
+from airflow_provider_flowroute.api.client import FlowrouteClient  # noqa: E402
 from airflow_provider_flowroute.cdr.export import CdrExport  # noqa: E402
-from airflow_provider_flowroute.client import FlowrouteClient  # noqa: E402
 from airflow_provider_flowroute.simulator import FlowrouteSimulator  # noqa: E402
 from tests.support import PARAMETERS, SECRET_KEY, client_of  # noqa: E402
 
@@ -55,7 +55,7 @@ def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator
 @pytest.fixture
 def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
     """No ten seconds before a trigger's first look: the race that they avoid is not in ``dag.test()``."""
-    monkeypatch.setattr("airflow_provider_flowroute.triggers.cdr_export.SHORTEST_DEFERRAL", 0.05)
+    monkeypatch.setattr("airflow_provider_flowroute.triggers.cdr_export.MIN_DEFERRAL_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def pauses(mocker: MockerFixture) -> list[float]:
     made: list[float] = []
     clock = SimpleNamespace(sleep=made.append, time=time.time)
     mocker.patch("urllib3.util.retry.time", clock)
-    mocker.patch("airflow_provider_flowroute.download.time", clock)
+    mocker.patch("airflow_provider_flowroute.api.download.time", clock)
     return made
 
 

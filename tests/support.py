@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_flowroute.client import FlowrouteClient
+from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 
 SECRET_KEY = "the-secret-key"

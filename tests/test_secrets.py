@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_flowroute.api.client import FlowrouteClient
+from airflow_provider_flowroute.api.download import redact_presigned_urls_in_logs
 from airflow_provider_flowroute.cdr.export import CdrExport
-from airflow_provider_flowroute.client import FlowrouteClient
-from airflow_provider_flowroute.download import keep_links_out_of_logs
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from tests.support import PARAMETERS, SECRET_KEY, a_closed_port, all_words_of, client_at, client_of, serving
@@ -214,7 +214,7 @@ def test_links_are_kept_out_of_logs_once_however_often_it_is_asked_for():
         list(logging.getLogger(name).filters) for name in ("urllib3.connectionpool", "urllib3.util.retry")
     ]
 
-    keep_links_out_of_logs()
+    redact_presigned_urls_in_logs()
 
     assert before == [
         list(logging.getLogger(name).filters) for name in ("urllib3.connectionpool", "urllib3.util.retry")

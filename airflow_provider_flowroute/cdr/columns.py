@@ -38,7 +38,7 @@ COLUMNS: tuple[str, ...] = (
     "sip_to_tag",
 )
 #: What the proof of a file needs of each row.
-PROOF: tuple[str, ...] = ("start_time", "total_cost", "billed_duration", "cdr_id")
+RECONCILED_COLUMNS: tuple[str, ...] = ("start_time", "total_cost", "billed_duration", "cdr_id")
 #: Without these a row says nothing.
 REQUIRED: tuple[str, ...] = ("direction", "start_time", "destination", "callerid")
 
@@ -52,14 +52,14 @@ MONEY = frozenset(
 SECONDS = frozenset({"duration", "billed_duration", "first_increment", "subsequent_increment"})
 
 MONEY_PRECISION, MONEY_SCALE = 18, 8
-_MOST_MONEY = Decimal(10) ** (MONEY_PRECISION - MONEY_SCALE)
+_MAX_MONEY = Decimal(10) ** (MONEY_PRECISION - MONEY_SCALE)
 _SMALLEST_MONEY = Decimal(1).scaleb(-MONEY_SCALE)
-_MOST_SECONDS = 2**31
+_MAX_SECONDS = 2**31
 
 Value = datetime | Decimal | int | str | None
 
 
-def read_value(column: str, text: str) -> Value:
+def parse_value(column: str, text: str) -> Value:
     """One value of the file, by its column's type; None for an empty one.
 
     :raises ValueError: saying what was expected.
@@ -90,7 +90,7 @@ def _money(text: str) -> Decimal:
         amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or abs(amount) >= _MOST_MONEY or amount != amount.quantize(_SMALLEST_MONEY):
+    if not amount.is_finite() or abs(amount) >= _MAX_MONEY or amount != amount.quantize(_SMALLEST_MONEY):
         raise ValueError(
             f"US dollars, with at most {MONEY_PRECISION - MONEY_SCALE} digits before the point and {MONEY_SCALE} behind"
         )
@@ -101,7 +101,7 @@ def _seconds(text: str) -> int:
     try:
         seconds = int(text)
     except ValueError:
-        seconds = _MOST_SECONDS
-    if not -_MOST_SECONDS <= seconds < _MOST_SECONDS:
+        seconds = _MAX_SECONDS
+    if not -_MAX_SECONDS <= seconds < _MAX_SECONDS:
         raise ValueError("a whole number of seconds that fits 32 bits")
     return seconds

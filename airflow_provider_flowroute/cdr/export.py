@@ -168,7 +168,7 @@ class CdrExport:
         """Whether Flowroute gave up: there will never be a file."""
         return self.status is ExportStatus.FAILED
 
-    def is_of_use(self, now: datetime) -> bool:
+    def is_usable(self, now: datetime) -> bool:
         """Whether there is, or may yet be, a file to fetch.
 
         :param now: the present, aware.
@@ -227,7 +227,7 @@ def _text(amount: Decimal | None) -> str | None:
     return None if amount is None else format(amount, "f")
 
 
-def counted(number: int | None, noun: str) -> str:
+def pluralize(number: int | None, noun: str) -> str:
     """A number of things, in words: ``1 call``, ``2 calls``.
 
     :param number: how many; None where Flowroute does not tell.

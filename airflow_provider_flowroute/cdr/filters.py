@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -32,13 +31,13 @@ log = logging.getLogger(__name__)
 DIRECTIONS = ("inbound", "outbound")
 
 
-def _wrong(name: str, value: object, expected: str) -> FlowrouteValueError:
+def _invalid(name: str, value: object, expected: str) -> FlowrouteValueError:
     return FlowrouteValueError(
         f"filter_parameters[{name!r}] is {value!r} ({type(value).__name__}): expected {expected}."
     )
 
 
-def _literal(text: str) -> Any:
+def parse_literal(text: str) -> Any:
     """What a template made text of: JSON, or a Python literal."""
     # JSON first: read as Python, its escapes would come out as other text.
     for parse in (json.loads, ast.literal_eval):
@@ -49,24 +48,24 @@ def _literal(text: str) -> Any:
     return None
 
 
-def _strings(name: str, value: object) -> list[str]:
+def parse_strings(name: str, value: object) -> list[str]:
     expected = "a list of text, such as ['Office 221']"
-    items = _literal(value) if isinstance(value, str) else value
+    items = parse_literal(value) if isinstance(value, str) else value
     if not isinstance(items, list | tuple | set | frozenset) or not items:
-        raise _wrong(name, value, f"{expected}, with at least one entry; leave the name out to select all")
+        raise _invalid(name, value, f"{expected}, with at least one entry; leave the name out to select all")
     texts = []
     for item in items:
         # Native rendering turns '+12065551212' into an int. Flowroute takes numbers with or without '+'.
         text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
         if not isinstance(text, str) or text in ("", "None"):
-            raise _wrong(name, value, f"{expected}; the entry {item!r} is not")
+            raise _invalid(name, value, f"{expected}; the entry {item!r} is not")
         texts.append(text)
     return texts
 
 
 def _string(name: str, value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise _wrong(name, value, "text")
+        raise _invalid(name, value, "text")
     return value
 
 
@@ -83,53 +82,53 @@ def _decimal(value: object) -> Decimal | None:
 def _number(name: str, value: object, unit: str) -> int | float:
     number = _decimal(value)
     if number is None or number < 0:
-        raise _wrong(name, value, f"a number of {unit}, 0 or more")
+        raise _invalid(name, value, f"a number of {unit}, 0 or more")
     return int(number) if number == number.to_integral_value() else float(number)
 
 
-def _seconds(name: str, value: object) -> int | float:
+def parse_seconds(name: str, value: object) -> int | float:
     return _number(name, value, "seconds")
 
 
-def _dollars(name: str, value: object) -> float:
+def parse_dollars(name: str, value: object) -> float:
     return float(_number(name, value, "US dollars"))
 
 
-def _boolean(name: str, value: object) -> bool:
+def parse_boolean(name: str, value: object) -> bool:
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower() == "true"
     if not isinstance(value, bool):
-        raise _wrong(name, value, "true or false")
+        raise _invalid(name, value, "true or false")
     return value
 
 
 def _direction(name: str, value: object) -> str:
     if not isinstance(value, str) or value.strip().lower() not in DIRECTIONS:
-        raise _wrong(name, value, "'inbound' or 'outbound'")
+        raise _invalid(name, value, "'inbound' or 'outbound'")
     return value.strip().lower()
 
 
 #: Every documented filter but the window, with what reads its value. ``custom_x_tag`` is the older
 #: document's name for ``custom_x_tags``.
 FILTERS: Mapping[str, Callable[[str, object], Any]] = {
-    "number_aliases": _strings,
-    "number_aliases_contains": _strings,
-    "destination_numbers": _strings,
-    "callerid_numbers": _strings,
-    "custom_x_tags": _strings,
-    "custom_x_tag": _strings,
+    "number_aliases": parse_strings,
+    "number_aliases_contains": parse_strings,
+    "destination_numbers": parse_strings,
+    "callerid_numbers": parse_strings,
+    "custom_x_tags": parse_strings,
+    "custom_x_tag": parse_strings,
     "caller_ip": _string,
-    "duration_greater_than": _seconds,
-    "duration_less_than": _seconds,
-    "cost_greater_than": _dollars,
-    "cost_less_than": _dollars,
-    "destination_countries_included": _strings,
-    "destination_countries_excluded": _strings,
-    "tollfree_only": _boolean,
+    "duration_greater_than": parse_seconds,
+    "duration_less_than": parse_seconds,
+    "cost_greater_than": parse_dollars,
+    "cost_less_than": parse_dollars,
+    "destination_countries_included": parse_strings,
+    "destination_countries_excluded": parse_strings,
+    "tollfree_only": parse_boolean,
     "direction": _direction,
-    "exclude_cancelled": _boolean,
-    "destination_prefix": _strings,
-    "callerid_prefix": _strings,
+    "exclude_cancelled": parse_boolean,
+    "destination_prefix": parse_strings,
+    "callerid_prefix": parse_strings,
 }
 
 
@@ -145,14 +144,14 @@ def _unknown(name: str, value: object) -> Any:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        raise _wrong(name, value, "something JSON can hold") from None
+        raise _invalid(name, value, "something JSON can hold") from None
     return value
 
 
 def _as_mapping(parameters: object) -> Mapping[str, object]:
     if parameters is None or parameters == "None":
         return {}
-    value = _literal(parameters) if isinstance(parameters, str) else parameters
+    value = parse_literal(parameters) if isinstance(parameters, str) else parameters
     if not isinstance(value, Mapping):
         raise FlowrouteValueError(
             f"filter_parameters is {parameters!r} ({type(parameters).__name__}): expected a dict of names and values."
@@ -163,7 +162,7 @@ def _as_mapping(parameters: object) -> Mapping[str, object]:
     return value
 
 
-def read_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window | None]:
+def parse_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window | None]:
     """Check what the user wrote, and give each value its type back.
 
     A value of None (also the text ``'None'`` that a template makes of it) leaves the filter out.
@@ -194,11 +193,11 @@ def read_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window |
     return filters, window
 
 
-def request_parameters(window: Window, filters: Mapping[str, Any]) -> dict[str, Any]:
+def build_filter_parameters(window: Window, filters: Mapping[str, Any]) -> dict[str, Any]:
     """The ``filter_parameters`` of a request's body.
 
     :param window: which calls, by when they began.
-    :param filters: from :func:`read_filter_parameters`.
+    :param filters: from :func:`parse_filter_parameters`.
     """
     return {
         WINDOW_START: format_instant(window.start),
@@ -207,7 +206,7 @@ def request_parameters(window: Window, filters: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def read_callback_url(value: object) -> str | None:
+def parse_callback_url(value: object) -> str | None:
     """Check where Flowroute is to POST its notes.
 
     :param value: a URL, or None (also the text a template makes of it).
@@ -221,59 +220,3 @@ def read_callback_url(value: object) -> str | None:
             f"callback_url is {value!r}: expected an http or https URL that Flowroute can reach."
         )
     return str(value)
-
-
-def _canonical(name: str, value: object) -> object:
-    """A value freed of the form in which it was written or echoed; None for what is the default."""
-    if name in (WINDOW_START, WINDOW_END):
-        return parse_instant(value, name)
-    reader = FILTERS.get(name)
-    if reader is _strings:
-        return frozenset(_strings(name, value))
-    if reader in (_seconds, _dollars):
-        # Through float, as JSON carries it: 0.1 sent may come back as 0.10 or 0.1000000000000000055.
-        return float(reader(name, value))
-    if reader is _boolean:
-        return _boolean(name, value) or None
-    if reader is not None:
-        return reader(name, value)
-    literal = _literal(value) if isinstance(value, str) else value
-    return json.dumps(value if literal is None else literal, sort_keys=True, default=str)
-
-
-def _canonical_request(parameters: Mapping[str, Any]) -> dict[str, object]:
-    canonical = {}
-    for name, value in parameters.items():
-        if value in (None, "None", [], "[]"):
-            continue
-        try:
-            canonical[name] = _canonical(name, value)
-        except FlowrouteValueError:
-            # Not in any form we send, so not ours; its text still tells two of them apart.
-            canonical[name] = repr(value)
-    return {name: value for name, value in canonical.items() if value is not None}
-
-
-def same_request(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two ``filter_parameters``, windows included, ask for the same calls.
-
-    Flowroute echoes a request in other forms than it was sent: times in ISO 8601 with any offset, lists as
-    text, in another order. Compared are instants, sets, numbers and truth values, not strings.
-
-    :param a: as sent, or as echoed by any endpoint.
-    :param b: likewise.
-    """
-    return _canonical_request(a) == _canonical_request(b)
-
-
-def fingerprint(parameters: Mapping[str, Any]) -> str:
-    """A short text that is the same for the same request, and in all likelihood only for that.
-
-    :param parameters: as sent, or as echoed by any endpoint.
-    """
-    canonical = json.dumps(
-        _canonical_request(parameters),
-        sort_keys=True,
-        default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value),
-    )
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_flowroute.cdr.columns import PROOF, Value
-from airflow_provider_flowroute.cdr.distinct import ID_BYTES, HashedIds
-from airflow_provider_flowroute.cdr.reconciliation import Figures
-from airflow_provider_flowroute.cdr.records import Header, read_columns
+from airflow_provider_flowroute.cdr.columns import RECONCILED_COLUMNS, Value
+from airflow_provider_flowroute.landing.csv_stream import Header, read_columns
+from airflow_provider_flowroute.landing.duplicates import ID_BYTES, HashedIds
+from airflow_provider_flowroute.landing.reconciliation import Totals
 
 Columns = dict[str, Sequence[Value]]
 
@@ -23,7 +23,7 @@ class PlainReader:
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._wanted = [name for name in PROOF if name in header.names]
+        self._wanted = [name for name in RECONCILED_COLUMNS if name in header.names]
 
     def read(self, chunk: bytes, line: int = 2) -> Columns:
         """The chunk's columns.
@@ -41,10 +41,10 @@ class PlainReader:
         """The same: there is nothing to be won by larger pieces."""
         return iter(columns)
 
-    def figures(self, columns: Columns) -> Figures:
+    def figures(self, columns: Columns) -> Totals:
         """What the rows add up to."""
         starts: list[Any] = [start for start in columns["start_time"] if start is not None]
-        return Figures(
+        return Totals(
             rows=len(columns["start_time"]),
             total_cost=self._total(columns, "total_cost", Decimal(0)),
             billed_seconds=self._total(columns, "billed_duration", 0),

@@ -1,40 +1,23 @@
-"""An Airflow connection becomes a :class:`~airflow_provider_flowroute.client.FlowrouteClient`."""
+"""An Airflow connection becomes a :class:`~airflow_provider_flowroute.api.client.FlowrouteClient`."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_flowroute import CONNECTION_FIELDS, CONNECTION_FORM
-from airflow_provider_flowroute.client import DEFAULT_BASE_URL, FlowrouteClient
-from airflow_provider_flowroute.download import is_loopback
+from airflow_provider_flowroute.api.client import DEFAULT_BASE_URL, FlowrouteClient
+from airflow_provider_flowroute.api.download import is_loopback
 from airflow_provider_flowroute.exceptions import FlowrouteConnectionConfigError, FlowrouteError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
-
-
-@contextmanager
-def no_retry_for_permanent_errors(*but: type[FlowrouteError]) -> Iterator[None]:
-    """Fail the task at once, whatever its ``retries``, on an error that no retry can mend.
-
-    :param but: errors that a retry of this task can mend although they are not transient.
-    :raises AirflowFailException: in place of an error that is not transient, with its message.
-    """
-    try:
-        yield
-    except FlowrouteError as e:
-        if e.transient or isinstance(e, but):
-            raise
-        raise AirflowFailException(str(e)) from e
 
 
 class FlowrouteHook(BaseHook):
@@ -101,7 +84,7 @@ class FlowrouteHook(BaseHook):
             url = urlsplit(host)
             port = url.port or connection.port or None
         except ValueError:
-            raise self._bad("host", connection.host, f"a URL such as {DEFAULT_BASE_URL}") from None
+            raise self._config_error("host", connection.host, f"a URL such as {DEFAULT_BASE_URL}") from None
         if (
             url.scheme not in ("http", "https")
             or not url.hostname
@@ -109,9 +92,13 @@ class FlowrouteHook(BaseHook):
             or url.query
             or url.fragment
         ):
-            raise self._bad("host", connection.host, f"scheme and host alone, such as {DEFAULT_BASE_URL}")
+            raise self._config_error(
+                "host", connection.host, f"scheme and host alone, such as {DEFAULT_BASE_URL}"
+            )
         if url.scheme == "http" and not is_loopback(url.hostname):
-            raise self._bad("host", connection.host, "https: over http the keys would go out in clear")
+            raise self._config_error(
+                "host", connection.host, "https: over http the keys would go out in clear"
+            )
         hostname = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
         path = url.path.rstrip("/").removesuffix("/v2")
         return f"{url.scheme}://{hostname}{f':{port}' if port else ''}{path}"
@@ -129,16 +116,16 @@ class FlowrouteHook(BaseHook):
                 ", ".join(CONNECTION_FIELDS),
             )
         options = {}
-        for name, (read, expected) in _READERS.items():
+        for name, (read, expected) in _EXTRA_PARSERS.items():
             if name not in given:
                 continue
             try:
                 options[name] = read(given[name])
             except (ValueError, TypeError, AttributeError, OverflowError, OSError):
-                raise self._bad(f"extra {name!r}", given[name], expected) from None
+                raise self._config_error(f"extra {name!r}", given[name], expected) from None
         return options
 
-    def _bad(self, field: str, value: object, expected: str) -> FlowrouteConnectionConfigError:
+    def _config_error(self, field: str, value: object, expected: str) -> FlowrouteConnectionConfigError:
         shown = re.sub(r"""(['"]).*@""", r"\1***@", repr(value))  # a URL's user and password
         return FlowrouteConnectionConfigError(
             f"Connection {self.flowroute_conn_id!r}: its {field} is {shown}; expected {expected}."
@@ -177,22 +164,6 @@ class FlowrouteHook(BaseHook):
             )
 
         return {name: field(definition) for name, definition in CONNECTION_FIELDS.items()}
-
-
-class UsesFlowroute:
-    """What operators and sensors share: a hook for their ``flowroute_conn_id``, made when it is first needed."""
-
-    flowroute_conn_id: str
-
-    @cached_property
-    def hook(self) -> FlowrouteHook:
-        """The hook for ``flowroute_conn_id``."""
-        return FlowrouteHook(self.flowroute_conn_id)
-
-    @property
-    def client(self) -> FlowrouteClient:
-        """The client of the hook."""
-        return self.hook.get_conn()
 
 
 def _seconds(value: Any) -> float:
@@ -236,7 +207,7 @@ def _hosts(value: Any) -> tuple[str, ...]:
     return hosts
 
 
-_READERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+_EXTRA_PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "connect_timeout": (_seconds, "a number of seconds above 0"),
     "read_timeout": (_seconds, "a number of seconds above 0"),
     "retries": (_count, "a whole number, 0 or more"),

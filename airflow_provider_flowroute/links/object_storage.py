@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from airflow_provider_flowroute.publishing import bucket_of
+from airflow_provider_flowroute.landing.publish import bucket_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, TaskInstanceKey

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_flowroute.api.idempotency import create_once, find_export
 from airflow_provider_flowroute.cdr.filters import (
-    read_callback_url,
-    read_filter_parameters,
-    request_parameters,
+    build_filter_parameters,
+    parse_callback_url,
+    parse_filter_parameters,
 )
 from airflow_provider_flowroute.cdr.request import CdrExportRequest
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window, format_instant
@@ -25,18 +26,14 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteNotFoundError,
     FlowrouteValueError,
 )
-from airflow_provider_flowroute.hooks.flowroute import (
-    FlowrouteHook,
-    UsesFlowroute,
-    no_retry_for_permanent_errors,
-)
-from airflow_provider_flowroute.lost_reply import create_once, find_export
-from airflow_provider_flowroute.task_cycle import Asked, TaskCycle
+from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.triggers.cdr_export import (
     DEFERRAL_GRACE,
     CdrExportTrigger,
-    completed_export_id,
+    export_id_from_event,
 )
+from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
+from airflow_provider_flowroute.utils.task_state import ExportTaskState, PriorRequest
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -50,7 +47,7 @@ _NO_INTERVAL = (
 )
 
 
-class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
+class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
     """Has Flowroute build an export of the calls that began in a window. Returns the export's id.
 
     The window is the run's data interval, unless it is given: as ``start_call_start_time`` and
@@ -65,7 +62,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
     :param filter_parameters: Flowroute's filters by their own names; None as a value leaves a filter out. A name
         Flowroute's documents do not have is sent all the same, with a warning. (templated)
     :param callback_url: where Flowroute POSTs a note when the export changes. (templated)
-    :param reuse_existing: take up the export that an earlier try of this task asked for. If False, every try asks
+    :param durable: take up the export that an earlier try of this task asked for. If False, every try asks
         for a new one.
     :param flowroute_conn_id: the id of the Airflow connection.
     :param wait_for_completion: return only once the export is completed.
@@ -94,7 +91,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         start_call_end_time: datetime | str | None = None,
         filter_parameters: Mapping[str, Any] | str | None = None,
         callback_url: str | None = None,
-        reuse_existing: bool = True,
+        durable: bool = True,
         flowroute_conn_id: str = FlowrouteHook.default_conn_name,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -107,7 +104,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         self.start_call_end_time = start_call_end_time
         self.filter_parameters = filter_parameters
         self.callback_url = callback_url
-        self.reuse_existing = reuse_existing
+        self.durable = durable
         self.flowroute_conn_id = flowroute_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
@@ -116,42 +113,42 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Create the export, and wait for it if asked to."""
-        cycle = TaskCycle(context)
-        with no_retry_for_permanent_errors():
+        cycle = ExportTaskState(context)
+        with fail_without_retry():
             window, filters = self._resolve(context)
             window.check_exportable(pendulum.now("UTC"))
-            callback_url = read_callback_url(self.callback_url)
+            callback_url = parse_callback_url(self.callback_url)
             self.log.info("Calls of %s, filters: %s", window, filters or "none")
-            request = CdrExportRequest(request_parameters(window, filters), callback_url)
-            export = self._create_or_take_up(request, cycle)
+            request = CdrExportRequest(build_filter_parameters(window, filters), callback_url)
+            export = self._create_or_reconnect(request, cycle)
         if self.wait_for_completion:
-            with forgotten_if_failed(cycle):
+            with clear_state_if_failed(cycle):
                 self._wait(export.id)
-        cycle.forget_once_succeeded(self)
+        cycle.clear_on_success(self)
         return export.id
 
-    def _create_or_take_up(self, request: CdrExportRequest, cycle: TaskCycle) -> CdrExport:
-        if not self.reuse_existing:
+    def _create_or_reconnect(self, request: CdrExportRequest, cycle: ExportTaskState) -> CdrExport:
+        if not self.durable:
             export = self.client.create_cdr_export(request.filter_parameters, request.callback_url)
             self.log.info("Flowroute is building export %s.", export.id)
             return export
-        asked = cycle.recall(request.fingerprint)
-        if asked is not None and (earlier := self._take_up(request, asked)) is not None:
-            cycle.note(request.fingerprint, asked.since.instant, earlier.id)
+        asked = cycle.load(request.fingerprint)
+        if asked is not None and (earlier := self._reconnect(request, asked)) is not None:
+            cycle.save(request.fingerprint, asked.since.instant, earlier.id)
             return earlier
         now = pendulum.now("UTC")
         # Before it is sent: the next try then knows that, and from when on, there may be an export.
-        cycle.note(request.fingerprint, now)
+        cycle.save(request.fingerprint, now)
         try:
             export = create_once(self.client, request)
         except FlowrouteError as e:
             if not e.request_may_have_arrived:
-                cycle.forget()
+                cycle.clear()
             raise
-        cycle.note(request.fingerprint, now, export.id)
+        cycle.save(request.fingerprint, now, export.id)
         return export
 
-    def _take_up(self, request: CdrExportRequest, asked: Asked) -> CdrExport | None:
+    def _reconnect(self, request: CdrExportRequest, asked: PriorRequest) -> CdrExport | None:
         """The export of an earlier try, if there is one that can still give a file."""
         export = None
         if asked.export_id is not None:
@@ -162,7 +159,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         if export is None:
             self.log.info("No export of an earlier try is in the account's list: asking for one.")
             return None
-        if not export.is_of_use(pendulum.now("UTC")):
+        if not export.is_usable(pendulum.now("UTC")):
             self.log.info(
                 "Export %s of an earlier try is of no use (%s): asking for a new one.",
                 export.id,
@@ -176,7 +173,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
     def _resolve(self, context: Context) -> tuple[Window, dict[str, Any]]:
         """The window, from the one place it is given in, and the filters."""
-        filters, window = read_filter_parameters(self.filter_parameters)
+        filters, window = parse_filter_parameters(self.filter_parameters)
         start, end = (
             None if value == "None" else value
             for value in (self.start_call_start_time, self.start_call_end_time)
@@ -215,7 +212,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
         while not self._is_completed(export_id):
             if self.deferrable:
                 self.defer(
-                    trigger=CdrExportTrigger.waiting(
+                    trigger=CdrExportTrigger.starting_now(
                         export_id,
                         flowroute_conn_id=self.flowroute_conn_id,
                         poke_interval=self.poke_interval,
@@ -232,7 +229,7 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
     def _is_completed(self, export_id: str) -> bool:
         # A failed export is no reason to give up: the next try asks for a new one.
-        with no_retry_for_permanent_errors(CdrExportFailedError):
+        with fail_without_retry(except_for=CdrExportFailedError):
             return self.client.poll_cdr_export(export_id) is not None
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
@@ -240,23 +237,23 @@ class CreateCdrExportOperator(UsesFlowroute, BaseOperator):
 
         :param event: the trigger's event.
         """
-        cycle = TaskCycle(context)
+        cycle = ExportTaskState(context)
         with suppress(FlowrouteValueError):
             self._resolve(context)  # for the UI, which shows the fields as they stand at the end
-        with forgotten_if_failed(cycle), no_retry_for_permanent_errors(CdrExportFailedError):
-            export_id = completed_export_id(event)
+        with clear_state_if_failed(cycle), fail_without_retry(except_for=CdrExportFailedError):
+            export_id = export_id_from_event(event)
         self.log.info("Export %s is completed.", export_id)
-        cycle.forget_once_succeeded(self)
+        cycle.clear_on_success(self)
         return export_id
 
 
 @contextmanager
-def forgotten_if_failed(cycle: TaskCycle) -> Iterator[None]:
+def clear_state_if_failed(cycle: ExportTaskState) -> Iterator[None]:
     """Let the next try ask for a new export if this one fails."""
     try:
         yield
     except CdrExportFailedError:
-        cycle.forget()
+        cycle.clear()
         raise
 
 

@@ -15,24 +15,21 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_flowroute.cdr.export import CdrExport, check_export_id, counted
+from airflow_provider_flowroute.cdr.export import CdrExport, check_export_id, pluralize
 from airflow_provider_flowroute.exceptions import CdrExportTimeoutError
-from airflow_provider_flowroute.hooks.flowroute import (
-    FlowrouteHook,
-    UsesFlowroute,
-    no_retry_for_permanent_errors,
-)
+from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.triggers.cdr_export import (
     DEFERRAL_GRACE,
     CdrExportTrigger,
-    completed_export_id,
+    export_id_from_event,
 )
+from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
+class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
     """Waits until a CDR export is completed, then pushes its summary.
 
     The summary has ``id``, ``status``, ``window``, ``num_calls``, ``total_cost``, ``billed_minutes``, ``fees``
@@ -79,7 +76,7 @@ class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
         if isinstance(found, PokeReturnValue):
             return found.xcom_value
         self.defer(
-            trigger=CdrExportTrigger.waiting(
+            trigger=CdrExportTrigger.starting_now(
                 self.export_id,
                 flowroute_conn_id=self.flowroute_conn_id,
                 poke_interval=self.poke_interval,
@@ -95,7 +92,7 @@ class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
 
         :raises AirflowFailException: for what no waiting can mend.
         """
-        with no_retry_for_permanent_errors():
+        with fail_without_retry():
             self.export_id = check_export_id(self.export_id)
             export = self.client.poll_cdr_export(self.export_id)
         if export is None:
@@ -110,8 +107,8 @@ class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
         :raises AirflowFailException: for what no waiting can mend.
         """
         try:
-            with no_retry_for_permanent_errors():
-                export_id = completed_export_id(event)
+            with fail_without_retry():
+                export_id = export_id_from_event(event)
                 export = self.client.get_cdr_export(export_id)
                 export.check_completed()
         except CdrExportTimeoutError as e:
@@ -122,7 +119,7 @@ class CdrExportSensor(UsesFlowroute, BaseSensorOperator):
         self.log.info(
             "Export %s is completed: %s, %s billed minutes, %s USD.",
             export.id,
-            counted(export.num_calls, "call"),
+            pluralize(export.num_calls, "call"),
             export.billed_minutes,
             export.total_cost,
         )

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_flowroute.simulator.callbacks import SentCallback
     from airflow_provider_flowroute.simulator.exports import SimulatedExport
-    from airflow_provider_flowroute.simulator.recording import RecordedRequest
+    from airflow_provider_flowroute.simulator.request_log import RecordedRequest
     from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
 
 __all__ = ["FlowrouteSimulator", "RecordedRequest", "SentCallback", "SimulatedExport"]
 
 _HOME = {
     "FlowrouteSimulator": "server",
-    "RecordedRequest": "recording",
+    "RecordedRequest": "request_log",
     "SentCallback": "callbacks",
     "SimulatedExport": "exports",
 }

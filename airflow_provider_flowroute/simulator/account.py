@@ -14,8 +14,8 @@ from typing import Any
 from airflow_provider_flowroute.simulator import persistence
 from airflow_provider_flowroute.simulator.calls import CallHistory
 from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
+from airflow_provider_flowroute.simulator.filters import wanted
 from airflow_provider_flowroute.simulator.result_file import ResultFile, columns_for, write_file
-from airflow_provider_flowroute.simulator.selection import wanted
 
 _FIRST_ID = 38647
 _FILES_KEPT = 16

@@ -15,14 +15,14 @@ from typing import Any
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from airflow_provider_flowroute.simulator import validation, wire
+from airflow_provider_flowroute.simulator import serializers, validation
 from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
 from airflow_provider_flowroute.simulator.faults import EXPORT_FAULTS, FaultQueue
-from airflow_provider_flowroute.simulator.gate import gate
-from airflow_provider_flowroute.simulator.holding import HeldRequests
-from airflow_provider_flowroute.simulator.links import LinkSigner
-from airflow_provider_flowroute.simulator.recording import RequestLog
+from airflow_provider_flowroute.simulator.held_requests import HeldRequests
+from airflow_provider_flowroute.simulator.middleware import gate
+from airflow_provider_flowroute.simulator.presigning import LinkSigner
+from airflow_provider_flowroute.simulator.request_log import RequestLog
 from airflow_provider_flowroute.simulator.validation import RefusedError
 
 CONTROL = "/_simulator"
@@ -67,9 +67,9 @@ class Api:
         middlewares = [gate(log, self._faults, self._held, _name_of, _refuse), self._authenticate]
         app = web.Application(middlewares=middlewares, client_max_size=_LARGEST_BODY)
         app.on_response_prepare.append(self._date)
-        app.router.add_post(wire.PATH, self._create)
-        app.router.add_get(wire.PATH, self._list, allow_head=False)
-        app.router.add_get(wire.PATH + "/{id}", self._show, allow_head=False)
+        app.router.add_post(serializers.PATH, self._create)
+        app.router.add_get(serializers.PATH, self._list, allow_head=False)
+        app.router.add_get(serializers.PATH + "/{id}", self._show, allow_head=False)
         return app
 
     @web.middleware
@@ -99,7 +99,7 @@ class Api:
             asked.callback_url,
             self._outcome(),
         )
-        return _reply(201, wire.created(export, self.base))
+        return _reply(201, serializers.created(export, self.base))
 
     async def _list(self, request: web.Request) -> web.Response:
         page = validation.check_list(request.query)
@@ -107,13 +107,13 @@ class Api:
         matching = [each for each in exports if page.status in (None, each.status)]
         end = page.offset + page.limit
         shown = [(export, self._link(export)) for export in matching[page.offset : end]]
-        return _reply(200, wire.listed(shown, self.base, page, more=end < len(matching)))
+        return _reply(200, serializers.listed(shown, self.base, page, more=end < len(matching)))
 
     async def _show(self, request: web.Request) -> web.Response:
         export = await asyncio.to_thread(self._account.read, request.match_info["id"])
         if export is None:
             raise RefusedError(404, "The requested CDR export does not exist.")
-        return _reply(200, wire.shown(export, self.base, self._link(export)))
+        return _reply(200, serializers.shown(export, self.base, self._link(export)))
 
     def _link(self, export: SimulatedExport) -> str | None:
         if export.expires_at is None:
@@ -143,9 +143,9 @@ def _name_of(request: web.Request) -> str | None:
     path = request.path
     if path == CONTROL or path.startswith(CONTROL + "/"):
         return None
-    if path == wire.PATH:
+    if path == serializers.PATH:
         return {"POST": "create", "GET": "list"}.get(request.method, "other")
-    return "status" if request.method == "GET" and path.startswith(wire.PATH + "/") else "other"
+    return "status" if request.method == "GET" and path.startswith(serializers.PATH + "/") else "other"
 
 
 def _refuse(status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
@@ -153,7 +153,7 @@ def _refuse(status: int, detail: str, headers: Mapping[str, str]) -> web.Respons
         title = HTTPStatus(status).phrase
     except ValueError:
         title = "Error"
-    return _reply(status, wire.errors(status, title, detail), headers)
+    return _reply(status, serializers.errors(status, title, detail), headers)
 
 
 def _reply(status: int, body: object, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from airflow_provider_flowroute.simulator.recording import RecordedRequest
+from airflow_provider_flowroute.simulator.request_log import RecordedRequest
 from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
 
 

@@ -79,10 +79,10 @@ def add_control(app: web.Application, simulator: FlowrouteSimulator) -> None:
         ("POST", "/exports/{id}/{action:complete|fail}", end),
     ]
     for method, path, handler in routes:
-        app.router.add_route(method, CONTROL + path, _explained(handler))
+        app.router.add_route(method, CONTROL + path, _add_error_context(handler))
 
 
-def _explained(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+def _add_error_context(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
     """Turn what a user got wrong into a reply that says so."""
 
     async def handle(request: web.Request) -> web.StreamResponse:

@@ -78,13 +78,13 @@ def _cut_deferrals_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     from airflow_provider_flowroute.triggers import cdr_export
 
-    waiting = cdr_export.CdrExportTrigger.waiting
+    starting_now = cdr_export.CdrExportTrigger.starting_now
 
     def quick(export_id: str, *, poke_interval: float, **others: Any) -> cdr_export.CdrExportTrigger:
-        return waiting(export_id, poke_interval=min(poke_interval, _QUICK), **others)
+        return starting_now(export_id, poke_interval=min(poke_interval, _QUICK), **others)
 
-    monkeypatch.setattr(cdr_export, "SHORTEST_DEFERRAL", 0)
-    monkeypatch.setattr(cdr_export.CdrExportTrigger, "waiting", staticmethod(quick))
+    monkeypatch.setattr(cdr_export, "MIN_DEFERRAL_SECONDS", 0)
+    monkeypatch.setattr(cdr_export.CdrExportTrigger, "starting_now", staticmethod(quick))
 
 
 def _simulator_class() -> type[FlowrouteSimulator]:

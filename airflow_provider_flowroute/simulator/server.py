@@ -20,9 +20,9 @@ from airflow_provider_flowroute.simulator.callbacks import Callbacks, SentCallba
 from airflow_provider_flowroute.simulator.control import add_control
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.faults import FaultQueue
-from airflow_provider_flowroute.simulator.holding import HeldRequests
-from airflow_provider_flowroute.simulator.links import LinkSigner
-from airflow_provider_flowroute.simulator.recording import RecordedRequest, RequestLog
+from airflow_provider_flowroute.simulator.held_requests import HeldRequests
+from airflow_provider_flowroute.simulator.presigning import LinkSigner
+from airflow_provider_flowroute.simulator.request_log import RecordedRequest, RequestLog
 from airflow_provider_flowroute.simulator.storage import Storage
 
 _HOST = "127.0.0.1"

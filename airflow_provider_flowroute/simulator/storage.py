@@ -15,10 +15,10 @@ from aiohttp import web
 from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.faults import FILE_FAULTS, Fault, FaultQueue
-from airflow_provider_flowroute.simulator.gate import current_record, gate, hang_up
-from airflow_provider_flowroute.simulator.holding import HeldRequests
-from airflow_provider_flowroute.simulator.links import LinkSigner
-from airflow_provider_flowroute.simulator.recording import RequestLog
+from airflow_provider_flowroute.simulator.held_requests import HeldRequests
+from airflow_provider_flowroute.simulator.middleware import current_record, gate, hang_up
+from airflow_provider_flowroute.simulator.presigning import LinkSigner
+from airflow_provider_flowroute.simulator.request_log import RequestLog
 from airflow_provider_flowroute.simulator.result_file import etag_of
 
 _BUCKET = "/flowroute-cdrexports/"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from airflow_provider_flowroute.simulator import selection
+from airflow_provider_flowroute.simulator import filters
 
 LONGEST_WINDOW = timedelta(days=92)
 STATUSES = ("processing", "completed", "failed")
@@ -147,19 +147,19 @@ def _instant(filters: Mapping[str, Any], name: str) -> datetime:
 
 
 def _check_filter(name: str, value: object) -> None:
-    if name in selection.LISTS:
+    if name in filters.LISTS:
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             _invalid(f"{name} must be an array of strings.")
-    elif name in selection.NUMBERS:
+    elif name in filters.NUMBERS:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             _invalid(f"{name} must be a number.")
-    elif name in selection.FLAGS:
+    elif name in filters.FLAGS:
         if not isinstance(value, bool):
             _invalid(f"{name} must be a boolean.")
-    elif name in selection.TEXTS:
+    elif name in filters.TEXTS:
         if not isinstance(value, str):
             _invalid(f"{name} must be a string.")
-    elif name == "direction" and value not in selection.DIRECTIONS:
+    elif name == "direction" and value not in filters.DIRECTIONS:
         _invalid("direction must be either inbound or outbound.")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator, ObjectStoragePath
 
-from airflow_provider_flowroute.cdr.export import check_export_id, counted
+from airflow_provider_flowroute.cdr.export import check_export_id, pluralize
 from airflow_provider_flowroute.exceptions import (
     CdrExportFormatError,
     CdrExportIntegrityError,
@@ -18,26 +18,23 @@ from airflow_provider_flowroute.exceptions import (
     CdrExportMismatchError,
     FlowrouteValueError,
 )
-from airflow_provider_flowroute.hooks.flowroute import (
-    FlowrouteHook,
-    UsesFlowroute,
-    no_retry_for_permanent_errors,
-)
-from airflow_provider_flowroute.lineage import Landing
+from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
+from airflow_provider_flowroute.landing.publish import publish_atomically
 from airflow_provider_flowroute.links.object_storage import LandedFileLink, console_url
-from airflow_provider_flowroute.publishing import staged_for
+from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
+from airflow_provider_flowroute.utils.openlineage import LandingLineage
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_flowroute.cdr.export import CdrExport
-    from airflow_provider_flowroute.cdr.reconciliation import Reconciliation
+    from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 
 ON_MISMATCH = ("fail", "warn")
 
 
-class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
+class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
     """Lands the file of a completed export: proved whole, or not at all.
 
     The file goes through a temporary place, where it is reconciled with what Flowroute says of the export: gzip intact
@@ -89,41 +86,41 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
         self.on_mismatch = on_mismatch
         self.overwrite = overwrite
         self.flowroute_conn_id = flowroute_conn_id
-        self._landing: Landing | None = None
+        self._landing: LandingLineage | None = None
         self.landed_file_url = ""
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Download, prove, publish."""
         self._landing, self.landed_file_url = None, ""  # `dag.test()` makes all tries with one operator
-        with no_retry_for_permanent_errors():
+        with fail_without_retry():
             export_id = check_export_id(self.export_id)
             path, file_format = self._target()
             export = self.client.get_cdr_export(export_id)
             export.check_completed()
             severity = "error" if self.on_mismatch == "fail" else "warn"
-            self._landing = Landing(export, self.client.base_url, path, file_format, severity)
-            with self._explained(export), staged_for(path) as staged:
+            self._landing = LandingLineage(export, self.client.base_url, path, file_format, severity)
+            with self._add_error_context(export), publish_atomically(path) as staged:
                 self._landing.result = result = self._stage(export, staged, file_format)
-                self._judge(export, result)
+                self._enforce_reconciliation(export, result)
                 size = staged.stat().st_size
             self._landing.size = size
         landed = {**result.figures.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
         self.log.info(
             "Landed export %s: %s, %s billed minutes, %s USD, %s at %s.",
             export.id,
-            counted(result.figures.rows, "call"),
+            pluralize(result.figures.rows, "call"),
             landed["billed_minutes"],
             landed["total_cost"],
-            counted(size, "byte"),
+            pluralize(size, "byte"),
             landed["path"],
         )
-        self._tell_assets(context, landed)
+        self._add_asset_event_extra(context, landed)
         self.landed_file_url = console_url(path)
         self.operator_extra_links[0].persist(context, self.landed_file_url)
         return landed
 
     def _target(self) -> tuple[ObjectStoragePath, str]:
-        from airflow_provider_flowroute.landing import FORMATS, check_format
+        from airflow_provider_flowroute.landing.pipeline import FORMATS, check_format
 
         text = str(self.path)
         by_suffix = next((each for each in FORMATS if text.endswith(f".{each}")), None)
@@ -153,13 +150,13 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
         return path, file_format
 
     def _stage(self, export: CdrExport, staged: Path, file_format: str) -> Reconciliation:
-        from airflow_provider_flowroute.landing import stage
+        from airflow_provider_flowroute.landing.pipeline import stage
 
         with self.client.open_cdr_export(export) as download:
             return stage(export, download, staged, file_format)
 
     @contextmanager
-    def _explained(self, export: CdrExport) -> Iterator[None]:
+    def _add_error_context(self, export: CdrExport) -> Iterator[None]:
         """Say of which export and file an error is, and that nothing is lost."""
         try:
             yield
@@ -174,12 +171,12 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
                 f"permissions and the bucket's name; what is not local passes through {tempfile.gettempdir()} first."
             ) from e
 
-    def _judge(self, export: CdrExport, result: Reconciliation) -> None:
+    def _enforce_reconciliation(self, export: CdrExport, result: Reconciliation) -> None:
         """Log what was compared, and stop what does not agree.
 
         :raises CdrExportMismatchError: unless mismatches are to be warned of only.
         """
-        tell = self.log.warning if result.told_too_little else self.log.info
+        tell = self.log.warning if result.has_unchecked else self.log.info
         tell("Reconciliation of export %s: %s.", export.id, "; ".join(map(str, result.checks)))
         if not result.mismatches:
             return
@@ -188,7 +185,7 @@ class CdrExportToObjectStorageOperator(UsesFlowroute, BaseOperator):
             raise CdrExportMismatchError(f"it has {wrong}")
         self.log.warning("Export %s is landed although it has %s: on_mismatch is 'warn'.", export.id, wrong)
 
-    def _tell_assets(self, context: Context, landed: dict[str, Any]) -> None:
+    def _add_asset_event_extra(self, context: Context, landed: dict[str, Any]) -> None:
         """Put the figures into the events of the assets that the user declared as outlets."""
         events = context.get("outlet_events")
         if events is None:

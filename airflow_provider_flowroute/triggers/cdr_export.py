@@ -18,7 +18,7 @@ from airflow_provider_flowroute.exceptions import (
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 
 #: Seconds. On Airflow 3.3 a task whose trigger fires within about 5 s of its deferral may be failed by the scheduler.
-SHORTEST_DEFERRAL = 10
+MIN_DEFERRAL_SECONDS = 10
 
 #: How much longer Airflow may hold the task than the trigger's own deadline, which is the one that counts: it is
 #: for a triggerer that is down for good.
@@ -35,7 +35,7 @@ class CdrExportTrigger(BaseTrigger):
     :param flowroute_conn_id: the id of the Airflow connection.
     :param poke_interval: seconds between looks.
     :param deadline: when to stop waiting, in seconds since the epoch. There is always one look at or after it.
-    :param first_look_at: when to look first, in seconds since the epoch; see :meth:`waiting`.
+    :param first_poll_at: when to look first, in seconds since the epoch; see :meth:`starting_now`.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class CdrExportTrigger(BaseTrigger):
         flowroute_conn_id: str,
         poke_interval: float,
         deadline: float,
-        first_look_at: float,
+        first_poll_at: float,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.export_id = export_id
         self.flowroute_conn_id = flowroute_conn_id
         self.poke_interval = poke_interval
         self.deadline = deadline
-        self.first_look_at = first_look_at
+        self.first_poll_at = first_poll_at
 
     @classmethod
-    def waiting(
+    def starting_now(
         cls, export_id: str, *, flowroute_conn_id: str, poke_interval: float, timeout: float
     ) -> CdrExportTrigger:
         """A trigger for a task that looked a moment ago and is about to defer.
@@ -63,8 +63,8 @@ class CdrExportTrigger(BaseTrigger):
         :param timeout: seconds left to wait.
         """
         now = time.time()
-        first_look_at = now + max(SHORTEST_DEFERRAL, min(poke_interval, timeout))
-        return cls(export_id, flowroute_conn_id, poke_interval, now + timeout, first_look_at)
+        first_poll_at = now + max(MIN_DEFERRAL_SECONDS, min(poke_interval, timeout))
+        return cls(export_id, flowroute_conn_id, poke_interval, now + timeout, first_poll_at)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and constructor arguments, all JSON scalars."""
@@ -75,14 +75,14 @@ class CdrExportTrigger(BaseTrigger):
                 "flowroute_conn_id": self.flowroute_conn_id,
                 "poke_interval": self.poke_interval,
                 "deadline": self.deadline,
-                "first_look_at": self.first_look_at,
+                "first_poll_at": self.first_poll_at,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait; then one event: ``status``, ``export_id``, ``message``."""
         client = await FlowrouteHook(self.flowroute_conn_id).aget_conn()
-        look_at = self.first_look_at
+        look_at = self.first_poll_at
         while True:
             await asyncio.sleep(max(0.0, look_at - time.time()))
             try:
@@ -105,7 +105,7 @@ class CdrExportTrigger(BaseTrigger):
         return TriggerEvent({"status": status, "export_id": self.export_id, "message": message})
 
 
-def completed_export_id(event: object) -> str:
+def export_id_from_event(event: object) -> str:
     """The id in an event of :class:`CdrExportTrigger`, if the event says that the export is completed.
 
     Fails closed: what is not surely a completion is an error.

@@ -130,4 +130,4 @@ def what_tasks_keep(airflow_db: None) -> Callable[[str], list[Any]]:
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """No half a minute of looking for an export that is not there."""
-    monkeypatch.setattr("airflow_provider_flowroute.lost_reply.PAUSES", (0,))
+    monkeypatch.setattr("airflow_provider_flowroute.api.idempotency.LOOKUP_DELAYS", (0,))

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, REQUIRED, SECONDS, TIMES, read_value
+from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, REQUIRED, SECONDS, TIMES, parse_value
 
 
 def test_the_columns_are_the_29_of_todays_files_and_begin_with_the_25_of_older_ones():
@@ -35,7 +35,7 @@ def test_the_columns_are_the_29_of_todays_files_and_begin_with_the_25_of_older_o
     ],
 )
 def test_a_text_is_read_by_its_columns_type(column, text, value):
-    read = read_value(column, text)
+    read = parse_value(column, text)
 
     assert read == value
     assert type(read) is type(value)
@@ -58,4 +58,4 @@ def test_a_text_is_read_by_its_columns_type(column, text, value):
 )
 def test_a_text_that_does_not_fit_its_columns_type_is_refused_and_never_bent(column, text, expected):
     with pytest.raises(ValueError, match=expected):
-        read_value(column, text)
+        parse_value(column, text)

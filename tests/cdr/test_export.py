@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus, check_export_id, counted
+from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus, check_export_id, pluralize
 from airflow_provider_flowroute.exceptions import (
     CdrExportFailedError,
     CdrExportNotCompletedError,
@@ -257,4 +257,4 @@ def test_what_is_no_export_id_is_refused_with_itself(value: Any):
     ("number", "words"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (None, "an unknown number of calls")]
 )
 def test_a_number_of_things_is_told_in_words(number: int | None, words: str):
-    assert counted(number, "call") == words
+    assert pluralize(number, "call") == words

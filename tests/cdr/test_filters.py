@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_flowroute.cdr.filters import (
     FILTERS,
-    read_callback_url,
-    read_filter_parameters,
-    request_parameters,
+    build_filter_parameters,
+    parse_callback_url,
+    parse_filter_parameters,
 )
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
@@ -90,7 +90,7 @@ WRONG = [
 
 
 def sent(**parameters: Any) -> dict[str, Any]:
-    return read_filter_parameters(parameters)[0]
+    return parse_filter_parameters(parameters)[0]
 
 
 def test_every_name_of_the_reference_is_known_and_no_other():
@@ -120,14 +120,14 @@ def test_a_wrong_value_is_refused_with_its_filter_and_itself(name: str, value: A
 @pytest.mark.parametrize("value", [None, "None"])
 @pytest.mark.parametrize("name", [*sorted(REFERENCE), "portal_only"])
 def test_none_and_what_a_template_makes_of_it_leave_a_filter_out(name: str, value: Any):
-    assert read_filter_parameters({name: value, "tollfree_only": True} | {name: value})[0] == (
+    assert parse_filter_parameters({name: value, "tollfree_only": True} | {name: value})[0] == (
         {} if name == "tollfree_only" else {"tollfree_only": True}
     )
 
 
 @pytest.mark.parametrize("parameters", [None, "None", {}, "{}"])
 def test_no_filters_at_all_select_every_call(parameters: Any):
-    assert read_filter_parameters(parameters) == ({}, None)
+    assert parse_filter_parameters(parameters) == ({}, None)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_no_filters_at_all_select_every_call(parameters: Any):
     ],
 )
 def test_a_whole_mapping_that_a_template_rendered_to_text_is_read(text: str):
-    filters, window = read_filter_parameters(text)
+    filters, window = parse_filter_parameters(text)
 
     assert filters == {"direction": "inbound", "duration_less_than": 60, "tollfree_only": True}
     assert window is None
@@ -147,7 +147,7 @@ def test_a_whole_mapping_that_a_template_rendered_to_text_is_read(text: str):
 @pytest.mark.parametrize("parameters", ["", "direction=inbound", "[1]", 5, ["direction"], "{'a': "])
 def test_what_is_no_mapping_is_refused_with_itself(parameters: Any):
     with pytest.raises(FlowrouteValueError) as caught:
-        read_filter_parameters(parameters)
+        parse_filter_parameters(parameters)
 
     assert f"filter_parameters is {parameters!r}" in str(caught.value)
     assert "expected a dict" in str(caught.value)
@@ -155,7 +155,7 @@ def test_what_is_no_mapping_is_refused_with_itself(parameters: Any):
 
 def test_a_name_that_is_no_text_is_refused():
     with pytest.raises(FlowrouteValueError, match="the name 5: names are text"):
-        read_filter_parameters({5: "a"})
+        parse_filter_parameters({5: "a"})
 
 
 @pytest.mark.parametrize(("low", "high"), [(60, 60), ("61", 60), (1, "0.5")])
@@ -223,7 +223,7 @@ def test_an_unknown_name_with_what_json_cannot_hold_is_refused(value: Any):
 
 
 def test_a_window_among_the_filters_is_taken_out_of_them():
-    filters, window = read_filter_parameters(
+    filters, window = parse_filter_parameters(
         {WINDOW_START: date(2026, 11, 22), WINDOW_END: "2026-11-23 01:00:00+01:00", "direction": "inbound"}
     )
 
@@ -234,13 +234,13 @@ def test_a_window_among_the_filters_is_taken_out_of_them():
 @pytest.mark.parametrize(("present", "absent"), [(WINDOW_START, WINDOW_END), (WINDOW_END, WINDOW_START)])
 def test_half_a_window_is_refused(present: str, absent: str):
     with pytest.raises(FlowrouteValueError, match=f"{present} .'2026-11-23'. alone"):
-        read_filter_parameters({present: "2026-11-23", absent: "None"})
+        parse_filter_parameters({present: "2026-11-23", absent: "None"})
 
 
 def test_what_is_sent_has_the_window_in_flowroutes_form_and_is_json():
     window = Window("2026-11-22T00:00:00+02:00", "2026-11-23")  # type: ignore[arg-type]
 
-    parameters = request_parameters(window, sent(tollfree_only="true", cost_less_than=Decimal("0.50")))
+    parameters = build_filter_parameters(window, sent(tollfree_only="true", cost_less_than=Decimal("0.50")))
 
     assert json.loads(json.dumps(parameters)) == {
         "start_call_start_time": "2026-11-21 22:00:00",
@@ -273,9 +273,9 @@ requests = st.fixed_dictionaries({}, optional=values).filter(are_possible)
 
 @given(requests)
 def test_reading_filters_again_changes_nothing(written: dict[str, Any]):
-    filters, _ = read_filter_parameters(written)
+    filters, _ = parse_filter_parameters(written)
 
-    again, _ = read_filter_parameters(filters)
+    again, _ = parse_filter_parameters(filters)
     assert again == filters
     assert {name: type(value) for name, value in again.items()} == {
         name: type(value) for name, value in filters.items()
@@ -284,21 +284,21 @@ def test_reading_filters_again_changes_nothing(written: dict[str, Any]):
 
 @given(requests)
 def test_filters_come_through_a_template_as_they_were_each_alone_or_all_at_once(written: dict[str, Any]):
-    filters, _ = read_filter_parameters(written)
+    filters, _ = parse_filter_parameters(written)
 
-    assert read_filter_parameters({name: str(value) for name, value in written.items()})[0] == filters
-    assert read_filter_parameters(str(written))[0] == filters
-    assert read_filter_parameters(json.dumps(written))[0] == filters
+    assert parse_filter_parameters({name: str(value) for name, value in written.items()})[0] == filters
+    assert parse_filter_parameters(str(written))[0] == filters
+    assert parse_filter_parameters(json.dumps(written))[0] == filters
 
 
 @pytest.mark.parametrize("value", [None, "None"])
 def test_no_callback_url_is_none(value: Any):
-    assert read_callback_url(value) is None
+    assert parse_callback_url(value) is None
 
 
 @pytest.mark.parametrize("value", ["http://example.com", "https://example.com:8443/cdrs?token=x"])
 def test_a_callback_url_is_kept(value: str):
-    assert read_callback_url(value) == value
+    assert parse_callback_url(value) == value
 
 
 @pytest.mark.parametrize(
@@ -306,5 +306,5 @@ def test_a_callback_url_is_kept(value: str):
 )
 def test_a_callback_url_that_flowroute_cannot_reach_is_refused(value: Any):
     with pytest.raises(FlowrouteValueError) as caught:
-        read_callback_url(value)
+        parse_callback_url(value)
     assert f"callback_url is {value!r}" in str(caught.value)

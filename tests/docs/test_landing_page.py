@@ -9,10 +9,10 @@ from pathlib import Path
 
 import duckdb
 
-from airflow_provider_flowroute.cdr.arrow import type_of
+from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, REQUIRED
-from airflow_provider_flowroute.client import FlowrouteClient
-from airflow_provider_flowroute.landing import stage
+from airflow_provider_flowroute.landing.arrow import type_of
+from airflow_provider_flowroute.landing.pipeline import stage
 
 KINDS = ("string", "timestamp", "decimal", "int32")
 PAGE = (Path(__file__).parents[2] / "docs" / "landing.md").read_text()

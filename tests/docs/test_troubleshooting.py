@@ -140,6 +140,6 @@ def test_nothing_is_explained_that_is_never_said():
 
 def test_the_messages_are_found():
     assert len(MESSAGES) > 50
-    assert {"window.py", "client.py", "cdr_export.py", "api_errors.py"} <= {
+    assert {"window.py", "client.py", "cdr_export.py", "errors.py"} <= {
         message.where.split(":")[0].rsplit("/", 1)[-1] for message in MESSAGES
     }

@@ -258,7 +258,7 @@ def test_another_request_of_the_same_task_is_another_export(account, a_task):
 @stores
 def test_without_reuse_every_try_asks_for_a_new_export(account, a_task, has_store):
     account.add_fault("lost_reply")
-    task = a_task(has_store, reuse_existing=False)
+    task = a_task(has_store, durable=False)
     with pytest.raises(FlowrouteUnreachableError):
         task.attempt()
     export_id = task.attempt()

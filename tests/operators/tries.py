@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_flowroute import lost_reply, task_cycle
+from airflow_provider_flowroute.api import idempotency
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.operators import cdr_export
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from airflow_provider_flowroute.utils import task_state
 from tests.simulator.user import until
 from tests.support import TaskStateStore
 
@@ -71,12 +72,12 @@ class Task:
         extra = {"read_timeout": 60, "retries": 1}
         connection = json.dumps({**account.connection, "extra": extra})
         monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", connection)
-        monkeypatch.setattr(task_cycle, "AIRFLOW_V_3_0_PLUS", True)
+        monkeypatch.setattr(task_state, "AIRFLOW_V_3_0_PLUS", True)
         self.now = time.monotonic()
         #: What happens in each pause of a wait.
         self.meanwhile: Callable[[], object] = lambda: None
         clock = SimpleNamespace(sleep=self._sleep, monotonic=lambda: self.now, time=time.time)
-        for module in (lost_reply, cdr_export):
+        for module in (idempotency, cdr_export):
             monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=lambda _: None, time=time.time))
         self.account = account
@@ -111,7 +112,7 @@ class Task:
     def resume(self, kill_at: int | None = None) -> str:
         """Go on after the deferral, whose trigger looks now and for the last time."""
         trigger, self.trigger = self.trigger, None
-        trigger.first_look_at = trigger.deadline = 0.0
+        trigger.first_poll_at = trigger.deadline = 0.0
         event = asyncio.run(_first_event(trigger))
         operator, steps = self._operator(kill_at)
         try:

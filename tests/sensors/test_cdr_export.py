@@ -138,7 +138,7 @@ def test_a_deferrable_sensor_looks_once_before_it_defers(an_account):
         "flowroute_default",
         60,
     )
-    assert trigger.deadline - trigger.first_look_at == pytest.approx(3540, abs=1)
+    assert trigger.deadline - trigger.first_poll_at == pytest.approx(3540, abs=1)
     assert deferred.value.timeout.total_seconds() == pytest.approx(3600 + 600)
 
 

@@ -36,7 +36,7 @@ def land(environment: dict[str, str], limit: int | None = None, **arguments: Any
 
 def main() -> None:
     """Land what is asked for, one after the other."""
-    for module in ("landing", "cdr.arrow"):  # here, and not once in each child
+    for module in ("landing.pipeline", "landing.arrow"):  # here, and not once in each child
         importlib.import_module(f"airflow_provider_flowroute.{module}")
     for line in sys.stdin:
         read, write = os.pipe()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_flowroute.landing import FORMATS
+from airflow_provider_flowroute.landing.pipeline import FORMATS
 
 from .conftest import OLD, until
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from airflow_provider_flowroute.landing import FORMATS
+from airflow_provider_flowroute.landing.pipeline import FORMATS
 
 from .conftest import OLD, until
 

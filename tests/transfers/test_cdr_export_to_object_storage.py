@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
-from airflow_provider_flowroute.cdr.columns import read_value
+from airflow_provider_flowroute.cdr.columns import parse_value
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
     CdrExportIntegrityError,
@@ -108,7 +108,7 @@ def test_parquet_holds_the_same_rows_as_typed_columns(account, tmp_path):
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     for name in table.column_names:
         values = ["" if value is None else value for value in table.column(name).to_pylist()]
-        assert values == [read_value(name, row[name]) if row[name] else "" for row in rows]
+        assert values == [parse_value(name, row[name]) if row[name] else "" for row in rows]
     assert landed == {
         **figures_of(content),
         "path": str(target),

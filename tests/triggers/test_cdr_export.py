@@ -106,11 +106,11 @@ def test_a_trigger_restarted_after_its_deadline_still_looks_before_it_gives_up(a
 
 def test_the_first_look_comes_no_sooner_than_ten_seconds_after_the_deferral():
     before = time.time()
-    trigger = CdrExportTrigger.waiting(
+    trigger = CdrExportTrigger.starting_now(
         "1", flowroute_conn_id="flowroute_default", poke_interval=1, timeout=3600
     )
 
-    assert trigger.first_look_at >= before + 10
+    assert trigger.first_poll_at >= before + 10
     assert trigger.deadline == pytest.approx(before + 3600, abs=1)
 
 

@@ -1,0 +1,1 @@
+"""Flowroute over HTTP: the client, downloads, errors, and requests that are sent once. No Airflow."""

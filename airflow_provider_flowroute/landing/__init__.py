@@ -1,0 +1,1 @@
+"""From a download to a reconciled, published file. Needs the extra ``landing``."""
