@@ -1,36 +1,60 @@
-"""Every error of this package.
+"""Every error of this package, in one hierarchy.
 
-Each message says what happened, where, and what to do. None ever holds a download link or a key: they end
-up in task logs, in the triggerer's log and in alert mails. Nothing here knows Airflow, so that the client
-stays usable, and testable, without one.
+::
+
+    FlowrouteError
+    ├── FlowrouteValueError                 (also a ValueError)
+    ├── FlowrouteConnectionConfigError      (also a ValueError)
+    ├── FlowrouteUnreachableError           transient
+    ├── FlowrouteAPIError
+    │   ├── FlowrouteAuthenticationError    401
+    │   ├── FlowroutePermissionError        403
+    │   ├── FlowrouteNotFoundError          404
+    │   ├── FlowrouteRequestError           other 4xx
+    │   ├── FlowrouteRateLimitError         429, transient
+    │   └── FlowrouteServerError            5xx, transient
+    ├── FlowrouteUnexpectedResponseError    transient or permanent
+    ├── CdrExportUncertainError             transient
+    ├── CdrExportFailedError
+    ├── CdrExportUnknownStatusError
+    ├── CdrExportNotCompletedError          transient
+    ├── CdrExportTimeoutError               transient
+    ├── CdrExportDownloadError              transient or permanent
+    ├── CdrExportIntegrityError             transient
+    │   └── CdrExportMismatchError          transient
+    ├── CdrExportFormatError
+    └── CdrExportLandingError               transient
+
+The first line of a message says what happened and where. The next lines give the cause and the fix. No message
+contains a download link or a key, because messages reach task logs, the triggerer's log and alert emails.
 """
 
 from __future__ import annotations
 
 
 class FlowrouteError(Exception):
-    """What all errors of this package have in common."""
+    """Base class of all errors of this package."""
 
-    #: Whether the same call may well succeed a little later: a sensor waits such an error out, any other
-    #: ends the task without wasting its retries.
+    #: Whether the same call can succeed later. A sensor keeps waiting after a transient error. A permanent error
+    #: fails the task without a retry.
     transient: bool = False
 
-    #: Whether the request may have taken effect all the same: an export may have been made that nobody was told of.
+    #: Whether Flowroute may have received the request, so that an export may exist whose ID is not known.
     request_may_have_arrived: bool = False
 
 
 class FlowrouteValueError(FlowrouteError, ValueError):
-    """A window, a filter, a path or an option that cannot be right, found before anything was sent."""
+    """A window, a filter, a path or an option is invalid. Nothing was sent."""
 
 
 class FlowrouteConnectionConfigError(FlowrouteError, ValueError):
-    """The Airflow connection is incomplete, or asks for something unsafe."""
+    """The Airflow connection is incomplete, invalid or unsafe."""
 
 
 class FlowrouteUnreachableError(FlowrouteError):
-    """No answer: refused, dropped or timed out.
+    """Flowroute did not answer: the connection was refused, was dropped or timed out.
 
-    :param request_may_have_arrived: False only where the request provably never reached Flowroute.
+    :param request_may_have_arrived: False only if the request cannot have reached Flowroute.
     """
 
     transient = True
@@ -41,13 +65,13 @@ class FlowrouteUnreachableError(FlowrouteError):
 
 
 class FlowrouteAPIError(FlowrouteError):
-    """Flowroute answered with an error.
+    """Flowroute answered with an HTTP error.
 
-    :param message: the whole sentence for the user.
+    :param message: the complete message for the user.
     :param status_code: the HTTP status.
-    :param detail: Flowroute's own words, where it gave any.
-    :param error_id: the id Flowroute's support asks for, where it gave one.
-    :param retry_after: seconds, from a ``Retry-After`` header.
+    :param detail: Flowroute's description of the error, if there is one.
+    :param error_id: the error ID to quote to Flowroute support, if there is one.
+    :param retry_after: seconds to wait, from the ``Retry-After`` header.
     """
 
     def __init__(
@@ -71,35 +95,35 @@ class FlowrouteAuthenticationError(FlowrouteAPIError):
 
 
 class FlowroutePermissionError(FlowrouteAPIError):
-    """403: the keys are good, but not for this."""
+    """403: the keys are valid, but do not permit this request."""
 
 
 class FlowrouteNotFoundError(FlowrouteAPIError):
-    """404: the account of these keys has no such export."""
+    """404: the account has no export with this ID."""
 
 
 class FlowrouteRequestError(FlowrouteAPIError):
-    """400, 405, 415, 422 and the like: Flowroute understood the request and refuses it as it stands."""
+    """400, 405, 415, 422 and other 4xx: Flowroute rejects the request."""
 
 
 class FlowrouteRateLimitError(FlowrouteAPIError):
-    """429: too many requests, also after the client's own retries."""
+    """429: too many requests, after the client's retries."""
 
     transient = True
 
 
 class FlowrouteServerError(FlowrouteAPIError):
-    """5xx: Flowroute's side, also after the client's own retries."""
+    """5xx: an error inside Flowroute, after the client's retries."""
 
     transient = True
     request_may_have_arrived = True
 
 
 class FlowrouteUnexpectedResponseError(FlowrouteError):
-    """An answer that is not Flowroute's API speaking: a web page, a redirect, JSON of another shape.
+    """The answer is not one of Flowroute's API: a web page, a redirect, or JSON with another structure.
 
-    :param transient: True for what a proxy or a maintenance page puts in the way for a while.
-    :param request_may_have_arrived: False only where the answer shows that nothing was done.
+    :param transient: True for an answer of a proxy or a maintenance page.
+    :param request_may_have_arrived: False only if the answer shows that Flowroute did not process the request.
     """
 
     def __init__(
@@ -111,9 +135,9 @@ class FlowrouteUnexpectedResponseError(FlowrouteError):
 
 
 class CdrExportUncertainError(FlowrouteError):
-    """Nobody knows whether Flowroute made the export: the answer was lost, and it is not in the account's list.
+    """The response to a create was lost, and the account's list does not contain the export.
 
-    The request was not sent again. Another try of the task looks for the export first.
+    The request was not repeated. The next try of the task searches for the export first.
     """
 
     transient = True
@@ -121,29 +145,29 @@ class CdrExportUncertainError(FlowrouteError):
 
 
 class CdrExportFailedError(FlowrouteError):
-    """Flowroute ended the export as ``failed``. Only a new export can help."""
+    """The export has the status ``failed``. Only a new export can succeed."""
 
 
 class CdrExportUnknownStatusError(FlowrouteError):
-    """The export has a status this package does not know: neither taken for done nor waited on for ever."""
+    """The export has a status that this package does not know. It neither waits for it nor uses its file."""
 
 
 class CdrExportNotCompletedError(FlowrouteError):
-    """The export's file was asked for before the export was completed."""
+    """The export is not completed, so it has no file."""
 
     transient = True
 
 
 class CdrExportTimeoutError(FlowrouteError):
-    """The export was still being built when the time given to it was over."""
+    """The export was not completed within the timeout."""
 
     transient = True
 
 
 class CdrExportDownloadError(FlowrouteError):
-    """The export's file could not be fetched.
+    """The export's file cannot be downloaded.
 
-    :param transient: False where the link itself is refused: another try would meet the same.
+    :param transient: False if the storage or this package rejects the link.
     """
 
     def __init__(self, message: str, *, transient: bool = True) -> None:
@@ -152,26 +176,23 @@ class CdrExportDownloadError(FlowrouteError):
 
 
 class CdrExportIntegrityError(FlowrouteError):
-    """The file came, but is not whole or not what the export says. Nothing was published.
-
-    Another download may well be whole, hence transient.
-    """
+    """The downloaded file is incomplete or damaged. Nothing was published. Another download may succeed."""
 
     transient = True
 
 
 class CdrExportMismatchError(CdrExportIntegrityError):
-    """The file is whole, but not what Flowroute says the export holds. Nothing was published."""
+    """The file is complete, but differs from Flowroute's totals. Nothing was published."""
 
 
 class CdrExportFormatError(FlowrouteError):
-    """The file is whole, but its header, a row or a value is not of the form it should have. Nothing was published.
+    """The file's header, a row or a value has an invalid format. Nothing was published.
 
-    Another download would be the same.
+    Permanent, because another download returns the same file.
     """
 
 
 class CdrExportLandingError(FlowrouteError):
-    """The file could not be written where it should go: no space, no permission, no such bucket."""
+    """The file cannot be written to its target, for example because of space, permissions or a missing bucket."""
 
     transient = True

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from pytest_mock import MockerFixture
 
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="flowroute-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
@@ -26,7 +23,7 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 from airflow_provider_flowroute.api.client import FlowrouteClient  # noqa: E402
 from airflow_provider_flowroute.cdr.export import CdrExport  # noqa: E402
 from airflow_provider_flowroute.simulator import FlowrouteSimulator  # noqa: E402
-from tests.support import PARAMETERS, SECRET_KEY, client_of  # noqa: E402
+from tests.support import PARAMETERS, SECRET_KEY, FakeClock, client_of  # noqa: E402
 
 # The same examples each time, so that a run that is red for one is red for all.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
@@ -59,19 +56,15 @@ def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pauses(mocker: MockerFixture) -> list[float]:
-    """The seconds of each pause between two tries. None is waited for."""
-    made: list[float] = []
-    clock = SimpleNamespace(sleep=made.append, time=time.time)
-    mocker.patch("urllib3.util.retry.time", clock)
-    mocker.patch("airflow_provider_flowroute.api.download.time", clock)
-    return made
+def clock() -> FakeClock:
+    """A clock for a client whose delays must not take time."""
+    return FakeClock()
 
 
 @pytest.fixture
-def client(flowroute: FlowrouteSimulator) -> FlowrouteClient:
-    """A client for that account."""
-    return client_of(flowroute)
+def client(flowroute: FlowrouteSimulator, clock: FakeClock) -> FlowrouteClient:
+    """A client for that account, whose delays take no time."""
+    return client_of(flowroute, clock=clock)
 
 
 @pytest.fixture

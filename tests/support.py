@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import ssl
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
+from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 
 SECRET_KEY = "the-secret-key"
@@ -35,6 +37,34 @@ def client_at(url: str, *keys: str, **options: Any) -> FlowrouteClient:
     access_key, secret_key = keys or ("the-access-key", SECRET_KEY)
     patience = {"connect_timeout": 5, "read_timeout": 5, "retries": 3}
     return FlowrouteClient(access_key, secret_key, url, name="my_flowroute", **{**patience, **options})
+
+
+def read_file(client: FlowrouteClient, export: CdrExport) -> bytes:
+    """Return an export's gzip file."""
+    target = io.BytesIO()
+    with client.open_cdr_export(export) as stream:
+        assert stream.copy_to(target) == len(target.getvalue())
+    return target.getvalue()
+
+
+class FakeClock:
+    """A client's clock: records each delay and waits for none.
+
+    ``during`` is called in each delay.
+    """
+
+    def __init__(self) -> None:
+        self.delays: list[float] = []
+        self.now = 0.0
+        self.during: Callable[[float], Any] = lambda seconds: None
+
+    def sleep(self, seconds: float) -> None:
+        self.delays.append(seconds)
+        self.now += seconds
+        self.during(seconds)
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class Answer(BaseHTTPRequestHandler):

@@ -1,8 +1,9 @@
-"""The errors' hierarchy is what users catch, and what decides whether a retry is worth it."""
+"""The error hierarchy: users catch these classes, and ``transient`` decides whether a task is retried."""
 
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 
@@ -29,20 +30,28 @@ from airflow_provider_flowroute.exceptions import (
 )
 
 ALL = [
-    each
-    for _, each in inspect.getmembers(exceptions, inspect.isclass)
-    if each.__module__ == exceptions.__name__
+    error
+    for _, error in inspect.getmembers(exceptions, inspect.isclass)
+    if error.__module__ == exceptions.__name__
 ]
 
 
 @pytest.mark.parametrize("error", ALL)
-def test_every_error_can_be_caught_as_one_of_this_package(error: type[Exception]):
+def test_every_error_is_a_flowroute_error(error: type[Exception]):
     assert issubclass(error, FlowrouteError)
     assert error.__doc__
 
 
+def test_module_docstring_draws_the_hierarchy():
+    """Each class is on its own line of the tree, indented by its depth."""
+    lines = re.findall(r"(?m)^    ([│├└─ ]*)(\w+Error)\b", exceptions.__doc__ or "")
+    assert {name: len(indent) // 4 for indent, name in lines} == {
+        error.__name__: error.__mro__.index(FlowrouteError) for error in ALL
+    }
+
+
 @pytest.mark.parametrize("error", [FlowrouteValueError, FlowrouteConnectionConfigError])
-def test_a_wrong_value_can_be_caught_as_a_value_error_too(error: type[Exception]):
+def test_invalid_value_is_also_a_value_error(error: type[Exception]):
     assert issubclass(error, ValueError)
 
 
@@ -60,7 +69,7 @@ def test_a_wrong_value_can_be_caught_as_a_value_error_too(error: type[Exception]
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_may_pass_is_transient(error: FlowrouteError):
+def test_error_that_a_retry_can_fix_is_transient(error: FlowrouteError):
     assert error.transient
 
 
@@ -81,16 +90,16 @@ def test_what_may_pass_is_transient(error: FlowrouteError):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_no_retry_can_mend_is_not_transient(error: FlowrouteError):
+def test_error_that_no_retry_can_fix_is_permanent(error: FlowrouteError):
     assert not error.transient
 
 
-def test_a_lost_answer_counts_as_arrived_unless_it_provably_did_not():
+def test_lost_answer_means_the_request_may_have_arrived():
     assert FlowrouteUnreachableError("gone").request_may_have_arrived
     assert not FlowrouteUnreachableError("refused", request_may_have_arrived=False).request_may_have_arrived
 
 
-def test_an_error_of_the_api_carries_what_flowroute_said():
+def test_api_error_has_the_details_of_the_answer():
     error = FlowrouteAPIError(
         "the sentence", status_code=422, detail="words", error_id="f3a3", retry_after=7.0
     )

@@ -1,29 +1,39 @@
-"""Neither the secret key nor a link's signature is ever seen: in an error, in what it is chained to, in a log."""
+"""No error, chained error or log record shows the secret key or the signature of a link."""
 
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
-from airflow_provider_flowroute.api.download import redact_presigned_urls_in_logs
+from airflow_provider_flowroute.api.presigned_urls import redact_presigned_urls_in_logs
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.support import PARAMETERS, SECRET_KEY, a_closed_port, all_words_of, client_at, client_of, serving
+from tests.support import (
+    PARAMETERS,
+    SECRET_KEY,
+    FakeClock,
+    a_closed_port,
+    all_words_of,
+    client_at,
+    client_of,
+    read_file,
+    serving,
+)
 
-pytestmark = pytest.mark.usefixtures("pauses")
 SIGNATURE = "5ec2e75195a702e0"
 SIGNED = f"/cdrs/1.gz?X-Amz-Algorithm=AWS4&X-Amz-Credential=ASIA&X-Amz-Signature={SIGNATURE}&X-Amz-Date=now"
 
 
 class Records(logging.Handler):
-    """Keeps all that is logged, in every form in which it may be shown."""
+    """Keep every log record, in each format in which it may be shown."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -35,7 +45,7 @@ class Records(logging.Handler):
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """All that any logger logs, from DEBUG up."""
+    """The records of all loggers, from DEBUG up."""
     records, root = Records(), logging.getLogger()
     level = root.level
     root.addHandler(records)
@@ -58,10 +68,10 @@ def flowroute() -> Iterator[FlowrouteSimulator]:
         yield simulator
 
 
-def test_a_whole_run_with_every_kind_of_trouble_logs_no_secret(
-    flowroute: FlowrouteSimulator, logged: list[str], target: Path
+def test_run_with_every_kind_of_fault_logs_no_secret(
+    flowroute: FlowrouteSimulator, clock: FakeClock, logged: list[str]
 ):
-    client = client_of(flowroute)
+    client = client_of(flowroute, clock=clock)
     for fault in ("rate_limit", "server_error", "dropped_connection"):
         for on in ("status", "list", "download"):
             flowroute.add_fault(fault, on=on)
@@ -70,16 +80,16 @@ def test_a_whole_run_with_every_kind_of_trouble_logs_no_secret(
 
     made = client.create_cdr_export(PARAMETERS)
     list(client.list_cdr_exports())
-    client.download_cdr_export(client.get_cdr_export(made.id), target)
+    read_file(client, client.get_cdr_export(made.id))
 
     signatures = {
         request.query["X-Amz-Signature"] for request in flowroute.requests if request.on == "download"
     }
     assert len(signatures) == 2
     words = "\n".join(logged)
-    assert "GET /flowroute-cdrexports/" in words  # urllib3 was heard, at DEBUG
-    assert "?<signed>" in words
-    assert "Going on from there." in words
+    assert "GET /flowroute-cdrexports/" in words  # urllib3 logs at DEBUG
+    assert "?<redacted>" in words
+    assert "Resuming the download" in words
     assert_silent(words, *signatures)
 
 
@@ -133,8 +143,9 @@ def fetch(client: FlowrouteClient, first: CdrExport, when_cut: Callable[[], None
 
 
 @pytest.mark.parametrize("begins_well", [False, True])
-def test_no_error_of_a_download_bears_a_secret_nor_does_what_is_logged_of_it(
+def test_download_errors_and_their_logs_show_no_secret(
     flowroute: FlowrouteSimulator,
+    clock: FakeClock,
     trouble: Trouble,
     logged: list[str],
     begins_well: bool,
@@ -142,7 +153,9 @@ def test_no_error_of_a_download_bears_a_secret_nor_does_what_is_logged_of_it(
 ):
     patient = client_of(flowroute)
     good = patient.get_cdr_export(patient.create_cdr_export(PARAMETERS).id)
-    client = client_of(flowroute, retries=2, download_hosts=["storage.invalid"], **trouble.options)
+    client = client_of(
+        flowroute, clock=clock, retries=2, download_hosts=["storage.invalid"], **trouble.options
+    )
     bad = replace(good, download_url=trouble.url)
     monkeypatch.setattr(client, "get_cdr_export", lambda export_id: bad)
     flowroute.add_fault("cut_download", after_bytes=500)
@@ -154,7 +167,7 @@ def test_no_error_of_a_download_bears_a_secret_nor_does_what_is_logged_of_it(
     assert_silent(all_words_of(caught.value), signed)
     assert_silent("\n".join(logged), signed)
     assert caught.value.__cause__ is caught.value.__context__ is None
-    assert f"CDR export {good.id}" in "\n".join(logged) + str(caught.value).replace("Export", "CDR export")
+    assert f"export {good.id}" in "\n".join(logged) + str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +184,10 @@ def test_no_error_of_a_download_bears_a_secret_nor_does_what_is_logged_of_it(
     ],
 )
 @pytest.mark.parametrize("on", ["create", "status", "list"])
-def test_no_error_of_the_api_bears_a_secret(
-    flowroute: FlowrouteSimulator, logged: list[str], fault: str, options: Any, on: str
+def test_api_errors_and_their_logs_show_no_secret(
+    flowroute: FlowrouteSimulator, clock: FakeClock, logged: list[str], fault: str, options: Any, on: str
 ):
-    client = client_of(flowroute, retries=1, read_timeout=0.1)
+    client = client_of(flowroute, clock=clock, retries=1, read_timeout=0.1)
     flowroute.add_fault(fault, on=on, times=None, **options)
     calls: dict[str, Callable[[], Any]] = {
         "create": lambda: client.create_cdr_export(PARAMETERS),
@@ -189,7 +202,7 @@ def test_no_error_of_the_api_bears_a_secret(
     assert_silent("\n".join(logged))
 
 
-def test_an_export_whose_description_is_wrong_does_not_show_its_link():
+def test_error_for_an_invalid_export_does_not_show_its_link():
     attributes = {
         "status": "completed",
         "download_url": f"https://s3.amazonaws.com{SIGNED}",
@@ -203,22 +216,24 @@ def test_an_export_whose_description_is_wrong_does_not_show_its_link():
     assert_silent(all_words_of(caught.value))
 
 
-def test_a_client_and_an_export_do_not_show_what_they_know(client: FlowrouteClient, export: CdrExport):
+def test_client_and_export_do_not_show_their_secrets(client: FlowrouteClient, export: CdrExport):
     shown = f"{client!r} {client} {export!r} {export} {export.summary()}"
 
     assert_silent(shown, "X-Amz", "127.0.0.1")
 
 
-def test_links_are_kept_out_of_logs_once_however_often_it_is_asked_for():
-    before = [
-        list(logging.getLogger(name).filters) for name in ("urllib3.connectionpool", "urllib3.util.retry")
-    ]
-
-    redact_presigned_urls_in_logs()
-
-    assert before == [
-        list(logging.getLogger(name).filters) for name in ("urllib3.connectionpool", "urllib3.util.retry")
-    ]
+def test_log_filter_is_installed_once_by_the_first_client():
+    """Importing the client changes no logger."""
+    code = """if True:
+        import logging
+        from airflow_provider_flowroute.api.client import FlowrouteClient
+        loggers = [logging.getLogger(name) for name in ("urllib3.connectionpool", "urllib3.util.retry")]
+        assert [len(logger.filters) for logger in loggers] == [0, 0]
+        for _ in range(2):
+            FlowrouteClient("key", "secret")
+            assert [len(logger.filters) for logger in loggers] == [1, 1]
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
@@ -235,15 +250,17 @@ def test_links_are_kept_out_of_logs_once_however_often_it_is_asked_for():
     ],
 )
 @pytest.mark.parametrize("logger", ["urllib3.connectionpool", "urllib3.util.retry"])
-def test_what_urllib3_logs_of_a_link_ends_before_its_query(logged: list[str], logger: str, message: str):
+def test_query_of_a_presigned_url_is_redacted_in_urllib3_logs(logged: list[str], logger: str, message: str):
+    redact_presigned_urls_in_logs()
+
     logging.getLogger(logger).warning("%s", message)
 
     (words,) = logged
-    assert "/cdrs/1.gz?<signed>" in words
+    assert "/cdrs/1.gz?<redacted>" in words
     assert SIGNATURE not in words
 
 
-def test_what_else_urllib3_logs_is_left_as_it_is(logged: list[str]):
+def test_other_urllib3_log_records_are_unchanged(logged: list[str]):
     message = "GET /v2/cdrs/exports?limit=200&offset=0 HTTP/1.1"
     logging.getLogger("urllib3.connectionpool").debug('"%s" %d', message, 200)
 

@@ -1,1 +1,1 @@
-"""Flowroute over HTTP: the client, downloads, errors, and requests that are sent once. No Airflow."""
+"""Flowroute over HTTP: the client, downloads, errors, and creating an export only once. No Airflow."""

@@ -1,31 +1,26 @@
-"""The HTTP client for Flowroute's CDR exports. The only file that imports requests; it knows no Airflow."""
+"""The HTTP client for Flowroute's CDR exports. The only file that imports requests; it does not use Airflow."""
 
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
 from airflow_provider_flowroute import __version__
-from airflow_provider_flowroute.api.download import (
-    ResumableDownload,
-    redact_presigned_urls_in_logs,
-    validate_download_url,
-)
+from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.api.errors import error_from_exception, error_from_response
+from airflow_provider_flowroute.api.presigned_urls import redact_presigned_urls_in_logs, validate_download_url
 from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
@@ -34,16 +29,15 @@ from airflow_provider_flowroute.exceptions import (
 )
 
 log = logging.getLogger(__name__)
-redact_presigned_urls_in_logs()
 
 DEFAULT_BASE_URL = "https://api.flowroute.com"
-#: The most a list request may ask for (Flowroute's "List CDRs" page).
+#: Largest page of a list request (Flowroute's "List CDRs" page).
 PAGE_SIZE = 200
-#: Seconds; a service that asks for a longer pause gets its 429 handed on instead of a blocked worker.
+#: Seconds. If Flowroute asks for a longer pause, the client raises the 429 error instead of blocking a worker.
 MAX_RETRY_AFTER = 60
 MEDIA_TYPE = "application/vnd.api+json"
 _EXPORTS = "/v2/cdrs/exports"
-#: Below 500, what another try from the start may not meet again: too slow, another file by now, too many.
+#: Statuses below 500 that a new download may not get: timeout, a file that has changed, too many requests.
 _TRANSIENT_STORAGE_STATUSES = {
     requests.codes.request_timeout,
     requests.codes.requested_range_not_satisfiable,
@@ -51,11 +45,33 @@ _TRANSIENT_STORAGE_STATUSES = {
 }
 
 
-class _Retry(Retry):
-    """GETs are repeated after a lost connection, 429 and 5xx; a POST only where it cannot have taken effect.
+class Clock(Protocol):
+    """What the client needs of the module :mod:`time`."""
 
-    A connection that was never made is repeated for every method by urllib3 itself.
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+
+class _Retry(Retry):
+    """Retry a GET after a broken connection, 429 and 5xx; retry a POST only if it cannot have taken effect.
+
+    urllib3 itself retries every method if no connection was established.
     """
+
+    def __init__(self, *args: Any, clock: Clock, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._clock = clock
+
+    def new(self, **options: Any) -> Self:
+        return super().new(clock=self._clock, **options)
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        retry_after = self.get_retry_after(response) if response is not None else None
+        if seconds := retry_after or self.get_backoff_time():
+            self._clock.sleep(seconds)
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         if method == "POST":
@@ -65,7 +81,7 @@ class _Retry(Retry):
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         try:
             return super().get_retry_after(response)
-        except InvalidHeader:  # as if there were none
+        except InvalidHeader:  # as if there were no header
             return None
 
     def increment(
@@ -78,30 +94,28 @@ class _Retry(Retry):
         _stacktrace: TracebackType | None = None,
     ) -> Self:
         if response is not None and (self.get_retry_after(response) or 0) > MAX_RETRY_AFTER:
-            raise MaxRetryError(_pool, url or "")  # which, as raise_on_status is False, gives the response
+            raise MaxRetryError(
+                _pool, url or ""
+            )  # urllib3 then returns the response: raise_on_status is False
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
-class _NoAuth(AuthBase):
-    """Sends no credentials, not even those a ``.netrc`` has for the host: S3 refuses a link that bears any."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
 class FlowrouteClient:
-    """Talks to one Flowroute account.
+    """Access the CDR exports of one Flowroute account.
 
-    :param access_key: the API key's access key.
-    :param secret_key: its secret key.
-    :param base_url: scheme and host of the API; only loopback hosts may be plain http, which the caller checks.
+    Close the client after use, or use it as a context manager.
+
+    :param access_key: access key of the API key.
+    :param secret_key: secret key of the API key.
+    :param base_url: scheme and host of the API. The caller makes sure that plain http is used for loopback only.
     :param connect_timeout: seconds to wait for a connection.
     :param read_timeout: seconds to wait for the next bytes of an answer.
-    :param retries: how often a request is repeated, with exponential, jittered pauses of at most a minute.
-    :param proxies: as requests takes them, e.g. ``{"https": "http://proxy:3128"}``.
-    :param verify: check TLS certificates (True), or the path of a CA bundle to check them with.
-    :param download_hosts: hosts besides Amazon S3 from which an export's file may be fetched.
-    :param name: what the credentials are called in errors: the Airflow connection's id.
+    :param retries: how often to retry a request. The exponential delays with jitter are at most 60 seconds long.
+    :param proxies: as requests expects them, for example ``{"https": "http://proxy:3128"}``.
+    :param verify: True to check TLS certificates, or the path of a CA bundle to check them with.
+    :param download_hosts: hosts from which files may be downloaded, in addition to Amazon S3.
+    :param name: name of the credentials in errors: the ID of the Airflow connection.
+    :param clock: waits between retries, and measures time. Tests inject their own.
     """
 
     def __init__(
@@ -117,21 +131,38 @@ class FlowrouteClient:
         verify: bool | str = True,
         download_hosts: Sequence[str] = (),
         name: str = "(none)",
+        clock: Clock = time,
     ) -> None:
+        redact_presigned_urls_in_logs()
         self.base_url = base_url.rstrip("/")
         self.name = name
         self.download_hosts = tuple(download_hosts)
-        #: How far Flowroute's clock is ahead of ours, by its last answer that told the time, to about a second.
+        self.clock = clock
+        #: How far Flowroute's clock is ahead of ours, by the last answer with a date. Accurate to about a second.
         self.clock_ahead: timedelta | None = None
         self._timeout = (connect_timeout, read_timeout)
         self._retries = retries
         self._proxies = dict(proxies or {})
         self._verify = verify
-        # Encoded here, for requests knows Latin-1 alone.
+        # Encoded here, because requests would encode the keys as Latin-1.
         self._api = self._session(requests.auth.HTTPBasicAuth(access_key.encode(), secret_key.encode()))
-        self._files = self._session(_NoAuth())
+        # No credentials, not even those of a .netrc: S3 rejects a presigned link with credentials.
+        self._files = self._session(lambda request: request)
 
-    def _session(self, auth: AuthBase) -> requests.Session:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the API and to the storage."""
+        self._api.close()
+        self._files.close()
+
+    def _session(
+        self, auth: Callable[[requests.PreparedRequest], requests.PreparedRequest]
+    ) -> requests.Session:
         session = requests.Session()
         session.auth = auth
         session.headers["User-Agent"] = f"airflow-provider-flowroute/{__version__}"
@@ -144,6 +175,7 @@ class FlowrouteClient:
             backoff_max=MAX_RETRY_AFTER,
             backoff_jitter=0.5,
             raise_on_status=False,
+            clock=self.clock,
         )
         session.mount("https://", HTTPAdapter(max_retries=retry))
         session.mount("http://", HTTPAdapter(max_retries=retry))
@@ -154,8 +186,8 @@ class FlowrouteClient:
     ) -> requests.Response:
         """Send one request.
 
-        requests' exceptions hold the whole URL, which for a file is its secret link, so ours is raised outside
-        the ``except`` block: nothing chains back to the original.
+        An exception of requests contains the complete URL, and a file's URL is secret. So our error is raised
+        outside the ``except`` block: it does not chain to the original.
         """
         try:
             return session.request(
@@ -172,32 +204,31 @@ class FlowrouteClient:
         raise error
 
     def _call(self, method: str, path: str, what: str, **options: Any) -> Any:
-        """One exchange with the API.
-
-        :return: the decoded JSON of a 2xx answer.
-        """
-        headers = (
-            {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE}
-            if "json" in options
-            else {"Accept": MEDIA_TYPE}
-        )
+        """Send one request to the API and return the decoded JSON of a 2xx answer."""
+        headers = {"Accept": MEDIA_TYPE}
+        if "json" in options:
+            headers["Content-Type"] = MEDIA_TYPE
         response = self._send(self._api, method, self.base_url + path, what, headers=headers, **options)
         self._read_clock(response)
-        if response.status_code >= requests.codes.bad_request:
+        status = response.status_code
+        if status >= requests.codes.bad_request:
             raise error_from_response(response, what, self.name)
-        if response.status_code >= requests.codes.multiple_choices:
+        if status >= requests.codes.multiple_choices:
             raise FlowrouteUnexpectedResponseError(
-                f"{what}: {self.base_url} answered with a redirect ({response.status_code}), which is not followed: "
-                f"the keys go only to the connection's own host. Set the connection's host to the API's address.",
+                f"{what}: the API answered with a redirect ({status}).\n"
+                f"{self.base_url} redirects to another address. The redirect is not followed, because the keys are "
+                f"sent only to the connection's own host.\n"
+                f"Set the connection's host to the address of the API.",
                 request_may_have_arrived=False,
             )
         try:
             return response.json()
         except requests.JSONDecodeError:
-            kind = response.headers.get("Content-Type", "no content type")
+            content_type = response.headers.get("Content-Type", "no content type")
         raise FlowrouteUnexpectedResponseError(
-            f"{what}: {self.base_url} answered {response.status_code} with {kind} instead of JSON. A proxy or a "
-            f"maintenance page may stand in the way; check also that the connection's host is Flowroute's API.",
+            f"{what}: the answer is not JSON.\n"
+            f"{self.base_url} answered {status} with {content_type}, perhaps from a proxy or a maintenance page.\n"
+            f"If this continues, check that the connection's host is Flowroute's API.",
             transient=True,
         )
 
@@ -205,17 +236,17 @@ class FlowrouteClient:
         try:
             theirs = parsedate_to_datetime(response.headers["Date"])
             self.clock_ahead = theirs - datetime.now(UTC)
-        except (KeyError, ValueError, TypeError, OverflowError):  # none, or not one that can be read
+        except (KeyError, ValueError, TypeError, OverflowError):  # no date, or an invalid one
             return
 
     def create_cdr_export(
         self, filter_parameters: Mapping[str, Any], callback_url: str | None = None
     ) -> CdrExport:
-        """Ask Flowroute to build an export.
+        """Create a CDR export.
 
         :param filter_parameters: window and filters, from :func:`.cdr.filters.build_filter_parameters`.
-        :param callback_url: where Flowroute POSTs a note when the export changes.
-        :raises FlowrouteUnreachableError: with ``request_may_have_arrived``; never sent again if it may have.
+        :param callback_url: URL to which Flowroute POSTs a callback when the export changes.
+        :raises FlowrouteUnreachableError: no answer. A request that may have arrived is not sent again.
         """
         attributes: dict[str, Any] = {"filter_parameters": dict(filter_parameters)}
         if callback_url:
@@ -224,9 +255,10 @@ class FlowrouteClient:
         return CdrExport.from_resource(self._call("POST", _EXPORTS, "Creating a CDR export", json=body))
 
     def get_cdr_export(self, export_id: str) -> CdrExport:
-        """Read one export.
+        """Return one export.
 
-        :raises FlowrouteNotFoundError: the account has none of this id.
+        :param export_id: ID of the export.
+        :raises FlowrouteNotFoundError: the account has no export with this ID.
         """
         path = f"{_EXPORTS}/{quote(str(export_id), safe='')}"
         return CdrExport.from_resource(self._call("GET", path, f"Reading CDR export {export_id}"))
@@ -234,10 +266,10 @@ class FlowrouteClient:
     def list_cdr_exports(
         self, status: ExportStatus | str | None = None, page_size: int = PAGE_SIZE
     ) -> Iterator[CdrExport]:
-        """All exports of the account, page by page as they are asked for, newest first.
+        """Iterate over the exports of the account, newest first. Request a page only when it is needed.
 
-        :param status: only those of this status.
-        :param page_size: how many a request brings, at most 200.
+        :param status: return only exports with this status.
+        :param page_size: exports in one request, at most 200.
         """
         params: dict[str, Any] = {"limit": page_size, "offset": 0}
         if status is not None:
@@ -248,41 +280,45 @@ class FlowrouteClient:
             items = answer.get("data") if isinstance(answer, dict) else None
             if not isinstance(items, list):
                 raise FlowrouteUnexpectedResponseError(
-                    "Listing CDR exports: Flowroute's answer has no list of data."
+                    "Listing CDR exports: the answer has no list of data.\n"
+                    "Check that the connection's host is Flowroute's API, and upgrade the provider."
                 )
-            # An export made between two pages moves the rest along.
+            # An export that is created between two requests shifts the following ones to the next page.
             exports = {export.id: export for export in map(CdrExport.from_resource, items)}
-            fresh = [export for export in exports.values() if export.id not in seen]
+            unseen = [export for export in exports.values() if export.id not in seen]
             seen.update(exports)
-            yield from fresh
-            if len(items) < page_size or not fresh:
+            yield from unseen
+            if len(items) < page_size or not unseen:
                 return
-            # links.next names an internal plain-http host: following it would send the keys there in clear.
+            # links.next names an internal http host: following it would send the keys there unencrypted.
             params["offset"] += page_size
 
     def poll_cdr_export(self, export_id: str) -> CdrExport | None:
-        """One look of a wait: the export once it is completed, None while it is not.
+        """Poll an export once: return it if it is completed, else None.
 
-        A passing error (no connection, 429, 5xx) is logged and counts as "not yet".
+        A transient error (no connection, 429, 5xx) is logged, and None is returned.
 
-        :raises FlowrouteError: what no waiting can mend: failed, unknown status, 401, 403, 404.
+        :param export_id: ID of the export.
+        :raises FlowrouteError: a permanent error: failed, unknown status, 401, 403, 404.
         """
         try:
             export = self.get_cdr_export(export_id)
         except FlowrouteError as e:
             if not e.transient:
                 raise
-            log.warning("%s Looking again later.", e)
+            log.warning("%s\nPolling again later.", e)
             return None
         export.raise_if_failed()
         return export if export.is_completed else None
 
     def open_cdr_export(self, export: CdrExport) -> ResumableDownload:
-        """Open an export's file: a stream of its gzip bytes that survives a cut connection.
+        """Open an export's file as a stream of gzip bytes that resumes after a broken connection.
+
+        Write the stream to a file with :meth:`.ResumableDownload.copy_to`.
 
         :param export: a completed export.
-        :raises CdrExportNotCompletedError: it has no file yet.
-        :raises CdrExportDownloadError: the link is refused, expired, or leads to a host not allowed.
+        :raises CdrExportNotCompletedError: the export has no file yet.
+        :raises CdrExportDownloadError: the link is rejected, expired, or leads to a host that is not allowed.
         """
         export.check_completed()
         return ResumableDownload(
@@ -290,12 +326,13 @@ class FlowrouteClient:
             open_at=self._open_file,
             refresh=lambda: self.get_cdr_export(export.id),
             retries=self._retries,
+            sleep=self.clock.sleep,
         )
 
     def _open_file(self, export: CdrExport, headers: Mapping[str, str]) -> requests.Response:
         url = validate_download_url(export, self.base_url, self.download_hosts)
         what = f"Downloading CDR export {export.id}"
-        # identity: what is stored is gzip already, and the bytes are wanted as they are stored.
+        # identity: the stored file is already gzip, and is read exactly as it is stored.
         headers = {"Accept-Encoding": "identity", **headers}
         response = self._send(self._files, "GET", url, what, headers=headers, stream=True)
         if response.status_code in (
@@ -306,27 +343,8 @@ class FlowrouteClient:
             return response
         response.close()
         raise CdrExportDownloadError(
-            f"{what}: the storage answered {response.status_code} {response.reason}.",
+            f"{what}: the storage answered {response.status_code} {response.reason}.\n"
+            f"If this continues, create a new export: clear the task that created this one.",
             transient=response.status_code >= requests.codes.internal_server_error
             or response.status_code in _TRANSIENT_STORAGE_STATUSES,
         )
-
-    def download_cdr_export(self, export: CdrExport, target: str | os.PathLike[str] | BinaryIO) -> int:
-        """Fetch an export's gzip file, in constant memory.
-
-        :param export: a completed export.
-        :param target: a local path, which is replaced only once all bytes are there, or an open binary file.
-        :return: bytes written.
-        :raises FlowrouteError: see :meth:`open_cdr_export`; the old file at ``target`` is then left as it was.
-        """
-        with self.open_cdr_export(export) as download:
-            if not isinstance(target, str | os.PathLike):
-                return download.copy_to(target)
-            part = Path(f"{os.fspath(target)}.{os.getpid()}.part")
-            try:
-                with part.open("wb") as file:
-                    written = download.copy_to(file)
-                part.replace(target)
-            finally:
-                part.unlink(missing_ok=True)
-            return written

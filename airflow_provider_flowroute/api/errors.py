@@ -1,4 +1,4 @@
-"""An error answer of Flowroute's API, or none at all, in this package's terms: its words first, then what to do."""
+"""Convert Flowroute's error answers and requests' exceptions to this package's errors."""
 
 from __future__ import annotations
 
@@ -26,36 +26,45 @@ if TYPE_CHECKING:
 _BY_STATUS: Mapping[int, tuple[type[FlowrouteAPIError], str]] = {
     401: (
         FlowrouteAuthenticationError,
-        "The keys of connection {name!r} were not accepted: check its Access Key (login) and Secret Key (password). "
-        "A key can also have expired; see the account's API keys in Flowroute's portal.",
+        "Flowroute does not accept the keys of connection {name!r}: they are wrong or expired.\n"
+        "Check the connection's Access Key (login) and Secret Key (password), and the API keys in Flowroute's portal.",
     ),
-    403: (FlowroutePermissionError, "The keys of connection {name!r} are known, but may not do this."),
+    403: (
+        FlowroutePermissionError,
+        "The keys of connection {name!r} are valid, but do not permit this request.\n"
+        "Ask the owner of the Flowroute account for the permission.",
+    ),
     404: (
         FlowrouteNotFoundError,
-        "The account of connection {name!r} has no such thing: is the export another account's, or the "
-        "connection's host not Flowroute's API?",
+        "The account of connection {name!r} has no such resource.\n"
+        "Check that the export belongs to this account, and that the connection's host is Flowroute's API.",
     ),
-    429: (FlowrouteRateLimitError, "Too many requests, even after pauses; make fewer at a time."),
+    429: (
+        FlowrouteRateLimitError,
+        "Flowroute received too many requests, even after the client paused.\nSend fewer requests at the same time.",
+    ),
 }
-_REFUSED = (FlowrouteRequestError, "The request is refused as it stands: change what it asks for.")
-_THEIR_SIDE = (FlowrouteServerError, "The problem is on Flowroute's side; try again later.")
+_REJECTED = (FlowrouteRequestError, "Flowroute rejects the request in this form.\nChange the request.")
+_SERVER_SIDE = (FlowrouteServerError, "The problem is on Flowroute's side.\nTry again later.")
 
 
 def error_from_response(response: Response, what: str, name: str) -> FlowrouteAPIError:
-    """The error for an answer of 400 or more.
+    """Convert an answer with status 400 or higher to an error.
 
-    :param what: what was being done, for the message.
-    :param name: the Airflow connection's id.
+    :param response: the answer.
+    :param what: the operation, for the message.
+    :param name: the ID of the Airflow connection.
     """
     status = response.status_code
     detail, error_id = _first_error(response)
-    default = _THEIR_SIDE if status >= 500 else _REFUSED
-    error_class, advice = _BY_STATUS.get(status, default)
-    said = (f"{status}: {detail}" if detail else f"{status} {response.reason or ''}").rstrip(" .")
+    error_class, advice = _BY_STATUS.get(status, _SERVER_SIDE if status >= 500 else _REJECTED)
+    message = f"{what}: Flowroute answered {status} {response.reason or ''}".rstrip() + "."
+    if detail:
+        message += f"\n{detail}"
     if error_id:
-        said += f" (error id {error_id}, which Flowroute's support asks for)"
+        message += f"\nError ID for Flowroute support: {error_id}"
     return error_class(
-        f"{what}: Flowroute answered {said}. {advice.format(name=name)}",
+        f"{message}\n{advice.format(name=name)}",
         status_code=status,
         detail=detail,
         error_id=error_id,
@@ -64,7 +73,7 @@ def error_from_response(response: Response, what: str, name: str) -> FlowrouteAP
 
 
 def _first_error(response: Response) -> tuple[str | None, str | None]:
-    """Flowroute's own words and the error's id, where the body has them."""
+    """Return the description and the ID of the first error in the body, if there is one."""
     try:
         error = response.json()["errors"][0]
         detail, error_id = error.get("detail") or error.get("title"), error.get("id")
@@ -76,29 +85,38 @@ def _first_error(response: Response) -> tuple[str | None, str | None]:
 def _seconds(header: str | None) -> float | None:
     try:
         return None if header is None else float(header)
-    except ValueError:  # the header's other form, an HTTP date
+    except ValueError:  # the header's other format, an HTTP date
         return None
 
 
 def error_from_exception(error: RequestException, what: str) -> FlowrouteError:
-    """Ours for one of requests', without its URL."""
+    """Convert an exception of requests to an error that does not contain the URL.
+
+    :param error: the exception.
+    :param what: the operation, for the message.
+    """
     cause: object = error.args[0] if error.args else error
     if isinstance(cause, MaxRetryError) and cause.reason is not None:
         cause = cause.reason
-    # urllib3's own reasons name host and port at most; anything else is known by its class alone.
-    reason = str(cause) if isinstance(cause, HTTPError) and not isinstance(cause, MaxRetryError) else ""
-    reason = f"{type(cause if isinstance(cause, BaseException) else error).__name__}{f': {reason}' if reason else ''}"
+    # The text of urllib3's own reasons contains at most host and port. Other exceptions may contain the URL.
+    reason = type(cause if isinstance(cause, BaseException) else error).__name__
+    if isinstance(cause, HTTPError) and not isinstance(cause, MaxRetryError):
+        reason = f"{reason}: {cause}"
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         return FlowrouteConnectionConfigError(
-            f"{what}: the TLS certificate is not trusted ({reason}). If a proxy of yours signs it, set the "
-            f"connection's extra 'verify' to the path of its CA bundle."
+            f"{what}: the TLS certificate is not trusted.\n"
+            f"{reason}.\n"
+            f"If your proxy signs it, set 'verify' in the connection's extra to the path of the proxy's CA bundle."
         )
-    if isinstance(error, ValueError):  # requests' complaints about a URL, a header or a proxy that cannot be
+    if isinstance(error, ValueError):  # requests rejects the URL, a header or a proxy
         return FlowrouteConnectionConfigError(
-            f"{what}: the connection's host or proxies cannot be used ({reason})."
+            f"{what}: the connection's host or proxies are invalid.\n{reason}.\nCorrect 'host' or 'proxies'."
         )
-    # Nothing else is proof: TLS, too, can break after the request was sent. (A refused connection is one of these.)
+    # Nothing else proves it: TLS can also fail after the request was sent. A refused connection is one of these.
     never_arrived = isinstance(getattr(cause, "original_error", cause), ConnectTimeoutError)
     return FlowrouteUnreachableError(
-        f"{what}: no answer ({reason}).", request_may_have_arrived=not never_arrived
+        f"{what}: no answer.\n"
+        f"{reason}.\n"
+        f"Check that this machine can reach that host, directly or through the connection's 'proxies'.",
+        request_may_have_arrived=not never_arrived,
     )

@@ -1,17 +1,16 @@
-"""An export is asked for once: if the answer is lost, the export is looked for, not asked for again.
+"""Create an export once: if the response is lost, find the export instead of repeating the request.
 
-Flowroute's API has no key by which a repeated request is known as such, and can neither cancel nor delete an
-export. What it has is the list of the account's exports, each with what it was asked for with, and when.
+Flowroute's API has no idempotency key, and an export cannot be cancelled or deleted. But the account's list of
+exports shows for each export what was requested, and when.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 
 from airflow_provider_flowroute.api.client import PAGE_SIZE, FlowrouteClient
 from airflow_provider_flowroute.cdr.export import CdrExport
@@ -24,20 +23,20 @@ from airflow_provider_flowroute.exceptions import (
 
 log = logging.getLogger(__name__)
 
-#: Seconds before each look for an export whose answer was lost: it may still be on its way into the list.
+#: Seconds before each lookup of an export whose response was lost. The list may not show it immediately.
 LOOKUP_DELAYS = (0, 2, 4, 8, 16)
-#: How much earlier than we think we asked an export may have been requested: workers' clocks differ. The wider,
-#: where Flowroute's answers do not tell its time.
+#: How long before the request time an export may have been requested, because the clocks of workers differ.
 TOLERANCE = timedelta(minutes=1)
+#: The same, if Flowroute's answers have no date.
 TOLERANCE_WITHOUT_DATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class RequestTime:
-    """From when on an export may be ours.
+    """The time from which an export may belong to a request.
 
     :param instant: by our clock.
-    :param exact: whether the request was sent right then; False where that is only known to be a lower bound.
+    :param exact: whether the request was sent at this time; False if the time is only a lower bound.
     """
 
     instant: datetime
@@ -45,10 +44,12 @@ class RequestTime:
 
 
 def create_once(client: FlowrouteClient, request: CdrExportRequest) -> CdrExport:
-    """Ask for an export; if the answer is lost, look for it for half a minute.
+    """Create an export. If the response is lost, search for the export for 30 seconds.
 
-    :raises CdrExportUncertainError: the answer was lost, and the export was not found.
-    :raises FlowrouteError: any other error means that no export was made.
+    :param client: the client of the account.
+    :param request: the export to create.
+    :raises CdrExportUncertainError: the response was lost, and the export was not found.
+    :raises FlowrouteError: any other error means that no export was created.
     """
     since = RequestTime(datetime.now(UTC))
     try:
@@ -58,25 +59,26 @@ def create_once(client: FlowrouteClient, request: CdrExportRequest) -> CdrExport
             raise
         lost = e
     else:
-        log.info("Flowroute is building export %s.", export.id)
+        log.info("Created export %s.", export.id)
         return export
-    log.warning("%s The request may have arrived all the same: looking for its export.", lost)
+    log.warning("%s\nThe request may have arrived. Searching for its export.", lost)
     found = _find_with_retries(client, request, since)
     if found is None:
         raise CdrExportUncertainError(
-            f"{lost} The request may have arrived all the same, but no export of its own is in the account's list. "
-            f"It was not sent again: the task's next try looks for the export before it asks anew."
+            f"{lost}\n"
+            f"The request may have arrived, but the account's list does not contain its export.\n"
+            f"Retry the task: the request was not repeated, and the next try searches for the export first."
         ) from lost
-    log.info("Flowroute is building export %s: the request had arrived.", found.id)
+    log.info("Created export %s: the request had arrived.", found.id)
     return found
 
 
 def _find_with_retries(
     client: FlowrouteClient, request: CdrExportRequest, since: RequestTime
 ) -> CdrExport | None:
-    deadline = time.monotonic() + sum(LOOKUP_DELAYS)
-    for pause in LOOKUP_DELAYS:
-        time.sleep(pause)
+    deadline = client.clock.monotonic() + sum(LOOKUP_DELAYS)
+    for delay in LOOKUP_DELAYS:
+        client.clock.sleep(delay)
         try:
             found = find_export(client, request, since)
         except FlowrouteError as e:
@@ -86,46 +88,42 @@ def _find_with_retries(
         else:
             if found is not None:
                 return found
-        if time.monotonic() > deadline:  # the looks themselves took long
+        if client.clock.monotonic() > deadline:  # the lookups themselves took long
             break
     return None
 
 
 def find_export(client: FlowrouteClient, request: CdrExportRequest, since: RequestTime) -> CdrExport | None:
-    """The export that a request made, from the account's list.
+    """Find the export of a request in the account's list.
 
-    Only what can still give a file is found, and only what was requested since then, by Flowroute's own clock as
-    its answers tell it. Of several the one nearest to an exact instant is taken, else the newest.
+    Only an export that can still have a file is found, and only if it was requested since then, by the clock of
+    Flowroute's answers. If several match, return the nearest to an exact time, else the newest.
 
-    :param since: when it may have been asked for at the earliest.
+    :param client: the client of the account.
+    :param request: the request.
+    :param since: the earliest time at which the request may have been sent.
     """
     found: list[tuple[datetime, CdrExport]] = []
     exports = client.list_cdr_exports()
     while page := list(islice(exports, PAGE_SIZE)):
         ahead = client.clock_ahead
-        asked_at = since.instant + (ahead or timedelta())
-        earliest = asked_at - (TOLERANCE_WITHOUT_DATE if ahead is None else TOLERANCE)
+        sent_at = since.instant + (ahead or timedelta())
+        earliest = sent_at - (TOLERANCE_WITHOUT_DATE if ahead is None else TOLERANCE)
         dated = [(export.requested_at, export) for export in page if export.requested_at]
         found += [
-            (at, export)
-            for at, export in dated
-            if at >= earliest and export.is_usable(datetime.now(UTC)) and request.matches(export)
+            (requested_at, export)
+            for requested_at, export in dated
+            if requested_at >= earliest and export.is_usable(datetime.now(UTC)) and request.matches(export)
         ]
-        if dated and dated[-1][0] < earliest and _newest_first(at for at, _ in dated):
+        # Flowroute's documents promise no order.
+        if dated and dated[-1][0] < earliest and _newest_first(requested_at for requested_at, _ in dated):
             break
     if not found:
         return None
     if since.exact:
-        return min(found, key=lambda each: abs(each[0] - asked_at))[1]
-    return max(found, key=lambda each: each[0])[1]
+        return min(found, key=lambda match: abs(match[0] - sent_at))[1]
+    return max(found, key=lambda match: match[0])[1]
 
 
 def _newest_first(instants: Iterable[datetime]) -> bool:
-    """Whether older exports alone can follow. Flowroute's documents do not promise it."""
-    rest: Iterator[datetime] = iter(instants)
-    later = next(rest)
-    for instant in rest:
-        if instant > later:
-            return False
-        later = instant
-    return True
+    return all(later >= earlier for later, earlier in pairwise(instants))

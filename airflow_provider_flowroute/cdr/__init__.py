@@ -1,1 +1,1 @@
-"""What Flowroute means by an export of call detail records. No Airflow, no network, no clock of its own."""
+"""What a CDR export means at Flowroute. Pure: no Airflow, no network, no clock of its own."""

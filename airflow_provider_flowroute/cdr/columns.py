@@ -1,11 +1,11 @@
-"""The columns of an export's file: their names, their types, and the value that a text stands for."""
+"""The columns of an export's file, and their types."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-#: The columns of the newest files, in the file's order. Older files end at ``customer_ip``.
+#: The columns of the newest files, in their order. Older files end with ``customer_ip``.
 COLUMNS: tuple[str, ...] = (
     "direction",
     "start_time",
@@ -37,14 +37,14 @@ COLUMNS: tuple[str, ...] = (
     "sip_from_tag",
     "sip_to_tag",
 )
-#: What the proof of a file needs of each row.
+#: The columns that the reconciliation of a file uses.
 RECONCILED_COLUMNS: tuple[str, ...] = ("start_time", "total_cost", "billed_duration", "cdr_id")
-#: Without these a row says nothing.
+#: The columns without which a file is rejected.
 REQUIRED: tuple[str, ...] = ("direction", "start_time", "destination", "callerid")
 
-#: Points in time, UTC.
+#: Times in UTC.
 TIMES = frozenset({"start_time", "end_time"})
-#: US dollars, with up to :data:`MONEY_SCALE` decimals.
+#: US dollars with up to :data:`MONEY_SCALE` decimal places.
 MONEY = frozenset(
     {"total_cost", "rate", "cost_subtotal", "connect_fee", "usf_fee", "ccrf", "cnam_lookup_fee"}
 )
@@ -60,9 +60,11 @@ Value = datetime | Decimal | int | str | None
 
 
 def parse_value(column: str, text: str) -> Value:
-    """One value of the file, by its column's type; None for an empty one.
+    """Parse one value of the file by the type of its column. An empty value is None.
 
-    :raises ValueError: saying what was expected.
+    :param column: name of the column.
+    :param text: the value.
+    :raises ValueError: with the expected format.
     """
     if text == "":
         return None
@@ -92,7 +94,8 @@ def _money(text: str) -> Decimal:
         amount = Decimal("NaN")
     if not amount.is_finite() or abs(amount) >= _MAX_MONEY or amount != amount.quantize(_SMALLEST_MONEY):
         raise ValueError(
-            f"US dollars, with at most {MONEY_PRECISION - MONEY_SCALE} digits before the point and {MONEY_SCALE} behind"
+            f"US dollars, with at most {MONEY_PRECISION - MONEY_SCALE} digits before the decimal point and "
+            f"{MONEY_SCALE} after it"
         )
     return amount
 

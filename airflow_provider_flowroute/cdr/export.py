@@ -1,4 +1,4 @@
-"""The export resource, from whichever shape the wire gives it."""
+"""The export resource: parse the structures that Flowroute returns, and know what a status means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEES = ("call_subtotal", "connect_fees", "cnamlookup_fees", "usf_fees", "ccrf")
 
 
 class ExportStatus(Enum):
-    """Where an export stands. ``UNKNOWN`` is ours: a word Flowroute's documents do not have."""
+    """Status of an export. ``UNKNOWN`` stands for a status that Flowroute's documents do not have."""
 
     PROCESSING = "processing"
     COMPLETED = "completed"
@@ -43,13 +43,13 @@ def _money(value: object) -> Decimal | None:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite():
-        raise FlowrouteUnexpectedResponseError(f"not an amount: {value!r}")
+        raise FlowrouteUnexpectedResponseError(f"{value!r} is not an amount.")
     return amount
 
 
 def _url(value: object, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise FlowrouteUnexpectedResponseError(f"{name} is not text but {type(value).__name__}")
+        raise FlowrouteUnexpectedResponseError(f"{name} is not text, but {type(value).__name__}.")
     return value or None
 
 
@@ -58,15 +58,17 @@ def _instant(value: object, name: str) -> datetime | None:
 
 
 def check_export_id(value: object) -> str:
-    """An export id as text, whatever a template or an XCom made of it.
+    """Return an export ID as text, from a template or an XCom.
 
-    :raises FlowrouteValueError: if there is none: typically the task that should have returned it did not.
+    :param value: the ID.
+    :raises FlowrouteValueError: there is no ID, usually because the task that returns it did not run.
     """
     text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if text in ("", "None"):
         raise FlowrouteValueError(
-            f"export_id is {value!r}: expected the id of an export, as CreateCdrExportOperator returns it. "
-            f"Did the task that should give it run, and return it?"
+            f"export_id is not the ID of an export.\n"
+            f"It is {value!r}; CreateCdrExportOperator returns an ID.\n"
+            f"Check that the task that creates the export ran, and returned its ID."
         )
     return text
 
@@ -75,17 +77,21 @@ def check_export_id(value: object) -> str:
 class CdrExport:
     """One CDR export of the account.
 
-    :param id: opaque text; Flowroute writes it as text in some places and as a number in others.
+    :param id: opaque text. Flowroute returns it as text or as a number.
     :param status: see :class:`ExportStatus`.
-    :param status_text: the status as Flowroute wrote it.
-    :param download_url: a secret: whoever holds it can read the calls. Never shown, never stored.
+    :param status_text: the status as Flowroute returned it.
+    :param download_url: link to the file. It is a secret, because anyone who has it can read the calls. It is
+        never shown and never stored.
+    :param callback_url: URL to which Flowroute POSTs callbacks.
+    :param requested_at: when the export was requested.
+    :param created_at: when the export was created.
     :param expires_at: until when the file can be downloaded.
-    :param num_calls: how many calls the file holds.
+    :param num_calls: number of calls in the file.
     :param total_cost: US dollars.
     :param billed_minutes: minutes.
     :param fees: US dollars by Flowroute's names (``call_subtotal``, ``connect_fees``, ``cnamlookup_fees``,
         ``usf_fees``, ``ccrf``).
-    :param filter_parameters: as echoed, the window included where Flowroute told it.
+    :param filter_parameters: as Flowroute returned them, including the window if Flowroute returned it.
     """
 
     id: str
@@ -104,33 +110,36 @@ class CdrExport:
 
     @classmethod
     def from_resource(cls, resource: object) -> CdrExport:
-        """Read a resource object: flat as JSON:API has it, or nested once more as the list endpoint does.
+        """Parse a resource object: flat as in JSON:API, or nested as in the list endpoint.
 
-        :raises FlowrouteUnexpectedResponseError: naming what is missing or of another type.
+        :param resource: the decoded JSON.
+        :raises FlowrouteUnexpectedResponseError: with the field that is missing or has another type.
         """
         if isinstance(resource, Mapping) and isinstance(resource.get("data"), Mapping):
             resource = resource["data"]
         if not isinstance(resource, Mapping) or not isinstance(resource.get("attributes"), Mapping):
             raise FlowrouteUnexpectedResponseError(
-                "Flowroute's answer is not an export: it has no attributes."
+                "Flowroute's answer is not an export: it has no attributes.\n"
+                "Check that the connection's host is Flowroute's API, and upgrade the provider."
             )
         export_id, attributes = resource.get("id"), resource["attributes"]
         if isinstance(export_id, bool) or not isinstance(export_id, str | int) or export_id == "":
             raise FlowrouteUnexpectedResponseError(
-                f"Flowroute's answer has no usable export id: {export_id!r}."
+                f"Flowroute's answer has no usable export ID: {export_id!r}.\n"
+                f"Check that the connection's host is Flowroute's API, and upgrade the provider."
             )
         try:
             return cls._from_attributes(str(export_id), attributes)
         except (FlowrouteUnexpectedResponseError, ValueError, TypeError, OverflowError) as e:
             raise FlowrouteUnexpectedResponseError(
-                f"Export {export_id}, as Flowroute describes it: {e}"
+                f"Flowroute's description of export {export_id} is invalid.\n{e}\nUpgrade the provider."
             ) from None
 
     @classmethod
     def _from_attributes(cls, export_id: str, attributes: Mapping[str, Any]) -> CdrExport:
         num_calls = attributes.get("num_calls")
-        # The reply to a create shows filters among the attributes, and leaves some out of filter_parameters.
-        beside = {
+        # The response to a create has filters among the attributes, and some of them only there.
+        top_level = {
             name: attributes[name] for name in (*FILTERS, WINDOW_START, WINDOW_END) if name in attributes
         }
         return cls(
@@ -146,12 +155,12 @@ class CdrExport:
             total_cost=_money(attributes.get("total_cost")),
             billed_minutes=_money(attributes.get("billed_minutes")),
             fees={name: _money(attributes.get(name)) for name in FEES},
-            filter_parameters={**beside, **(attributes.get("filter_parameters") or {})},
+            filter_parameters={**top_level, **(attributes.get("filter_parameters") or {})},
         )
 
     @property
     def window(self) -> Window | None:
-        """The window, where Flowroute told it and it can be one."""
+        """The window, or None if Flowroute returned none or an invalid one."""
         parameters = self.filter_parameters
         try:
             return Window(parameters[WINDOW_START], parameters[WINDOW_END])
@@ -160,55 +169,60 @@ class CdrExport:
 
     @property
     def is_completed(self) -> bool:
-        """Whether the file is there."""
+        """Whether the export has a file."""
         return self.status is ExportStatus.COMPLETED
 
     @property
     def is_failed(self) -> bool:
-        """Whether Flowroute gave up: there will never be a file."""
+        """Whether the export failed and will never have a file."""
         return self.status is ExportStatus.FAILED
 
     def is_usable(self, now: datetime) -> bool:
-        """Whether there is, or may yet be, a file to fetch.
+        """Return whether the export has, or can still get, a file to download.
 
-        :param now: the present, aware.
+        :param now: the current time, with a time zone.
         """
         return not self.is_failed and (self.expires_at is None or now < self.expires_at)
 
     def raise_if_failed(self) -> None:
-        """The one place that knows which statuses no waiting can mend.
+        """Raise an error for a status that never becomes completed. No other code decides this.
 
-        :raises CdrExportFailedError: Flowroute gave up.
-        :raises CdrExportUnknownStatusError: a status this package does not know.
+        :raises CdrExportFailedError: the export failed.
+        :raises CdrExportUnknownStatusError: this package does not know the status.
         """
         if self.is_failed:
             raise CdrExportFailedError(
-                f"Flowroute ended export {self.id} ({self.window or 'window unknown'}) as failed. Make a new one: "
-                f"clear the task that created it. If that fails too, ask Flowroute's support, naming the export's id."
+                f"Export {self.id} failed at Flowroute.\n"
+                f"Its window is {self.window or 'unknown'}.\n"
+                f"Create a new export: clear the task that created this one. If it fails again, contact Flowroute "
+                f"support with the export's ID."
             )
         if self.status is ExportStatus.UNKNOWN:
             raise CdrExportUnknownStatusError(
-                f"Export {self.id} has the status {self.status_text!r}, which this version does not know (it knows "
-                f"processing, completed, failed). Look at the export in Flowroute's portal, and upgrade the provider."
+                f"Export {self.id} has the unknown status {self.status_text!r}.\n"
+                f"This version knows processing, completed and failed.\n"
+                f"Check the export in Flowroute's portal, and upgrade the provider."
             )
 
     def check_completed(self) -> None:
-        """Make sure that there is a file.
+        """Raise an error if the export has no file.
 
-        :raises CdrExportNotCompletedError: still being built.
-        :raises CdrExportFailedError: there will never be one; likewise for an unknown status.
+        :raises CdrExportNotCompletedError: the export is in progress.
+        :raises CdrExportFailedError: the export failed.
+        :raises CdrExportUnknownStatusError: this package does not know the status.
         """
         self.raise_if_failed()
         if not self.is_completed:
             raise CdrExportNotCompletedError(
-                f"Export {self.id} is still {self.status_text}: it has no file yet. Wait for it first, with a "
-                f"CdrExportSensor or wait_for_completion=True."
+                f"Export {self.id} has no file yet.\n"
+                f"Its status is {self.status_text}.\n"
+                f"Wait until it is completed, with a CdrExportSensor or wait_for_completion=True."
             )
 
     def summary(self) -> dict[str, Any]:
-        """What may be seen and stored of the export, as JSON: never the link.
+        """Return the export as JSON that may be shown and stored. It never contains the link.
 
-        Amounts are text, so that they stay exact; times are ISO 8601, UTC.
+        Amounts are text, so that they stay exact. Times are ISO 8601 in UTC.
         """
         window = self.window
         return {
@@ -228,9 +242,9 @@ def _text(amount: Decimal | None) -> str | None:
 
 
 def pluralize(number: int | None, noun: str) -> str:
-    """A number of things, in words: ``1 call``, ``2 calls``.
+    """Return a number with its noun: ``1 call``, ``2 calls``.
 
-    :param number: how many; None where Flowroute does not tell.
-    :param noun: one of them.
+    :param number: the number; None if Flowroute does not return it.
+    :param noun: the singular.
     """
     return f"{'an unknown number of' if number is None else number} {noun}{'' if number == 1 else 's'}"

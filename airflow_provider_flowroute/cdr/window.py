@@ -1,4 +1,4 @@
-"""The window of an export: which calls it holds, by when they began."""
+"""The window of an export: it selects calls by their start time."""
 
 from __future__ import annotations
 
@@ -16,51 +16,56 @@ WINDOW_END = "start_call_end_time"
 
 
 def parse_instant(value: object, name: str) -> datetime:
-    """Read a point in time as people and Airflow's templates write it.
+    """Parse a time as people and Airflow's templates write it.
 
     :param value: a ``datetime``, a ``date`` (its midnight), or ISO 8601 text with a ``T`` or a space and any
-        offset. Naive means UTC, as in Flowroute's documents.
-    :param name: what the value is called, for the error.
-    :return: aware, in UTC, floored to the whole second: Flowroute knows no smaller unit, and flooring both
-        ends of a window alike keeps adjacent windows adjacent.
-    :raises FlowrouteValueError: naming ``name`` and ``value``.
+        offset. Without a time zone it is UTC, as in Flowroute's documents.
+    :param name: name of the value, for the error.
+    :return: the time in UTC, rounded down to the second. Flowroute has no smaller unit, and rounding both ends of a
+        window in the same way keeps adjacent windows adjacent.
+    :raises FlowrouteValueError: with ``name`` and ``value``.
     """
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
             raise FlowrouteValueError(
-                f"{name} is {value!r}: not a date and time. Give ISO 8601, such as '2026-11-23 00:00:00' (UTC) or "
-                f"'2026-11-23T00:00:00+01:00'; if it comes from a template, that template rendered to this."
+                f"{name} is not a date and time.\n"
+                f"It is {value!r}. If it comes from a template, the template rendered to this text.\n"
+                f"Give ISO 8601, such as '2026-11-23 00:00:00' (UTC) or '2026-11-23T00:00:00+01:00'."
             ) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time.min)
     if not isinstance(value, datetime):
         raise FlowrouteValueError(
-            f"{name} is {value!r} ({type(value).__name__}): give a datetime or ISO 8601 text."
+            f"{name} has the wrong type.\nIt is {value!r} ({type(value).__name__}).\n"
+            f"Give a datetime or ISO 8601 text."
         )
     aware = value if value.tzinfo else value.replace(tzinfo=UTC)
     try:
-        # A plain datetime: pendulum's and other subclasses compare equal but serialise in forms of their own.
+        # A plain datetime, because subclasses such as pendulum's are serialised in other formats.
         return datetime.fromtimestamp(int(aware.timestamp() // 1), tz=UTC)
     except (ValueError, OverflowError):
-        raise FlowrouteValueError(f"{name} is {str(aware)!r}: no calendar has that instant in UTC.") from None
+        raise FlowrouteValueError(
+            f"{name} is outside the calendar.\nIt is {str(aware)!r}, which does not exist in UTC.\n"
+            f"Give a year from 1 to 9999."
+        ) from None
 
 
 def format_instant(instant: datetime) -> str:
-    """The one form Flowroute accepts: ``YYYY-MM-DD HH:MM:SS``, in UTC."""
+    """Return the only format that Flowroute accepts: ``YYYY-MM-DD HH:MM:SS``, in UTC."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Calls that began at or after ``start`` and before ``end``.
+    """The calls that start at or after ``start`` and before ``end``.
 
-    Half-open, so adjacent windows tile: no call is lost between them and none is counted twice.
+    The window is half-open, so adjacent windows have no gap and no overlap.
 
-    :param start: anything :func:`parse_instant` reads.
-    :param end: likewise; must lie after ``start``.
-    :raises FlowrouteValueError: for an end that cannot be read, or an empty window.
+    :param start: any value that :func:`parse_instant` accepts.
+    :param end: any value that :func:`parse_instant` accepts, later than ``start``.
+    :raises FlowrouteValueError: a value is not a time, or the window is empty.
     """
 
     start: datetime
@@ -71,36 +76,39 @@ class Window:
         object.__setattr__(self, "end", parse_instant(self.end, WINDOW_END))
         if self.start >= self.end:
             raise FlowrouteValueError(
-                f"The window is empty: it starts at {format_instant(self.start)} and ends at "
-                f"{format_instant(self.end)} UTC. A window holds the calls that began at or after its start and "
-                f"before its end, so the end must be later."
+                f"The window is empty.\n"
+                f"It starts at {format_instant(self.start)} and ends at {format_instant(self.end)} UTC. It selects "
+                f"calls that start at or after its start and before its end.\n"
+                f"Give an end that is later than the start."
             )
 
     def check_exportable(self, now: datetime) -> None:
-        """Refuse what one export cannot hold, or what would hold only a part.
+        """Raise an error if one export cannot contain all calls of the window.
 
-        :param now: the present, aware.
-        :raises FlowrouteValueError: if the window ends after ``now`` or is longer than 92 days.
+        :param now: the current time, with a time zone.
+        :raises FlowrouteValueError: the window ends after ``now``, or is longer than 92 days.
         """
         if self.end > now:
             raise FlowrouteValueError(
-                f"The window {self} ends in the future (it is {format_instant(now)} UTC): calls that have not "
-                f"begun yet would be missing from the export. End it now or earlier."
+                f"The window {self} ends in the future.\n"
+                f"It is {format_instant(now)} UTC. The export would lack the calls that have not started yet.\n"
+                f"Give an end that is not later than now."
             )
         if self.end - self.start > timedelta(days=MAX_DAYS):
             raise FlowrouteValueError(
-                f"The window {self} is {self.end - self.start} long; one export holds at most {MAX_DAYS} "
-                f"days. Split it: Window.split() gives windows that tile, one export each."
+                f"The window {self} is too long.\n"
+                f"It covers {self.end - self.start}; one export covers at most {MAX_DAYS} days.\n"
+                f"Split it with Window.split(), and create one export for each part."
             )
 
     def split(self, max_days: int = MAX_DAYS) -> Iterator[Window]:
-        """Cut the window into adjacent ones of at most ``max_days`` days, oldest first.
+        """Split the window into contiguous windows of at most ``max_days`` days, oldest first.
 
-        :param max_days: days a piece may hold, 1 to 92.
+        :param max_days: maximum length of a part in days, 1 to 92.
         """
         if not 1 <= max_days <= MAX_DAYS:
             raise FlowrouteValueError(
-                f"max_days is {max_days}: an export holds at least 1 and at most {MAX_DAYS} days."
+                f"max_days is {max_days}.\nAn export covers at most {MAX_DAYS} days.\nGive 1 to {MAX_DAYS}."
             )
         start = self.start
         while start < self.end:

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_flowroute import CONNECTION_FIELDS, CONNECTION_FORM
 from airflow_provider_flowroute.api.client import DEFAULT_BASE_URL, FlowrouteClient
-from airflow_provider_flowroute.api.download import is_loopback
+from airflow_provider_flowroute.api.presigned_urls import is_loopback
 from airflow_provider_flowroute.exceptions import FlowrouteConnectionConfigError, FlowrouteError
 
 if TYPE_CHECKING:

@@ -1,8 +1,9 @@
-"""The client on a good day: what it sends, and what it makes of the answers."""
+"""What the client sends, and how it reads Flowroute's answers."""
 
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ def a_resource(export_id: Any = "1", **attributes: Any) -> dict[str, Any]:
     return {"data": {"type": "cdrexport", "id": export_id, "attributes": attributes or DONE}}
 
 
-def test_creating_an_export_sends_window_filters_and_callback_as_they_are():
+def test_create_sends_window_filters_and_callback_url():
     with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute:
         export = client_of(flowroute).create_cdr_export(PARAMETERS | FILTERS, "https://example.com/cdrs")
 
@@ -43,7 +44,7 @@ def test_creating_an_export_sends_window_filters_and_callback_as_they_are():
     assert request.headers["user-agent"] == f"airflow-provider-flowroute/{__version__}"
 
 
-def test_without_a_callback_url_none_is_sent():
+def test_no_callback_url_is_sent_if_none_is_given():
     with serving(lambda answer: answer.send(202, a_resource())) as server:
         client_at(server.url).create_cdr_export(PARAMETERS)
 
@@ -53,12 +54,12 @@ def test_without_a_callback_url_none_is_sent():
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_any_2xx_means_that_the_export_was_made(status: int):
+def test_every_2xx_means_that_the_export_was_created(status: int):
     with serving(lambda answer: answer.send(status, a_resource(38647))) as server:
         assert client_at(server.url).create_cdr_export(PARAMETERS).id == "38647"
 
 
-def test_an_export_is_the_same_request_wherever_flowroute_shows_it(flowroute: FlowrouteSimulator):
+def test_create_status_and_list_return_the_same_request(flowroute: FlowrouteSimulator):
     client = client_of(flowroute)
     created = client.create_cdr_export(PARAMETERS | FILTERS)
     read = client.get_cdr_export(created.id)
@@ -70,7 +71,7 @@ def test_an_export_is_the_same_request_wherever_flowroute_shows_it(flowroute: Fl
         assert str(export.window) == "2026-03-02 00:00:00 .. 2026-03-03 00:00:00 UTC"
 
 
-def test_a_completed_export_is_read_with_its_figures(flowroute: FlowrouteSimulator):
+def test_completed_export_has_its_totals(flowroute: FlowrouteSimulator):
     client = client_of(flowroute)
     export = client.get_cdr_export(client.create_cdr_export(PARAMETERS).id)
 
@@ -83,7 +84,7 @@ def test_a_completed_export_is_read_with_its_figures(flowroute: FlowrouteSimulat
     assert export.expires_at is not None
 
 
-def test_an_export_id_is_put_into_the_path_whole():
+def test_export_id_is_escaped_in_the_path():
     with serving(lambda answer: answer.send(200, a_resource())) as server:
         client_at(server.url).get_cdr_export("../keys?all=1#x")
 
@@ -91,20 +92,20 @@ def test_an_export_id_is_put_into_the_path_whole():
 
 
 @pytest.mark.parametrize("base_url", ["{}/", "{}//", "{}"])
-def test_a_slash_at_the_end_of_the_address_does_not_matter(flowroute: FlowrouteSimulator, base_url: str):
+def test_slashes_at_the_end_of_the_base_url_are_ignored(flowroute: FlowrouteSimulator, base_url: str):
     client = FlowrouteClient(flowroute.access_key, flowroute.secret_key, base_url.format(flowroute.url))
 
     assert list(client.list_cdr_exports()) == []
 
 
-def test_keys_may_hold_any_characters():
+def test_keys_can_contain_any_characters():
     with FlowrouteSimulator(access_key="ключ", secret_key="péss:wörd") as flowroute:
         assert list(client_of(flowroute).list_cdr_exports()) == []
 
 
 @pytest.fixture(scope="module")
 def a_full_account() -> Any:
-    """An account of 405 exports, every fourth of which failed."""
+    """An account with 405 exports. Every fourth one failed."""
     with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute:
         client = client_of(flowroute)
         for number in range(405):
@@ -123,7 +124,7 @@ def a_full_account() -> Any:
         (ExportStatus.COMPLETED, 0, [0]),
     ],
 )
-def test_a_list_goes_through_all_pages(a_full_account: Any, status: Any, count: int, offsets: list[int]):
+def test_list_returns_all_pages(a_full_account: Any, status: Any, count: int, offsets: list[int]):
     before = len(a_full_account.requests)
 
     exports = list(client_of(a_full_account).list_cdr_exports(status))
@@ -139,7 +140,7 @@ def test_a_list_goes_through_all_pages(a_full_account: Any, status: Any, count: 
     ]
 
 
-def test_a_page_is_asked_for_only_when_it_is_wanted(a_full_account: Any):
+def test_page_is_requested_only_when_it_is_needed(a_full_account: Any):
     before = len(a_full_account.requests)
 
     newest = next(client_of(a_full_account).list_cdr_exports(page_size=1))
@@ -148,7 +149,7 @@ def test_a_page_is_asked_for_only_when_it_is_wanted(a_full_account: Any):
     assert [request.query["limit"] for request in a_full_account.requests[before:]] == ["1"]
 
 
-def test_an_export_made_between_two_pages_neither_doubles_nor_hides_another():
+def test_export_created_between_pages_hides_and_repeats_none():
     with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute:
         client = client_of(flowroute)
         made = [client.create_cdr_export(PARAMETERS).id for _ in range(5)]
@@ -161,7 +162,7 @@ def test_an_export_made_between_two_pages_neither_doubles_nor_hides_another():
     assert seen == made[::-1]
 
 
-def test_a_service_that_ignores_the_offset_is_not_asked_for_ever():
+def test_list_ends_if_the_service_ignores_the_offset():
     page = {"data": [a_resource(1), a_resource(2)], "links": {"next": "http://cdr-api/next"}}
     with serving(lambda answer: answer.send(200, page)) as server:
         exports = list(client_at(server.url).list_cdr_exports(page_size=2))
@@ -170,13 +171,13 @@ def test_a_service_that_ignores_the_offset_is_not_asked_for_ever():
     assert len(server.requests) == 2
 
 
-def test_both_shapes_of_a_list_are_read():
+def test_flat_and_nested_lists_are_parsed():
     page = {"data": [a_resource(1), a_resource("2")["data"]]}
     with serving(lambda answer: answer.send(200, page)) as server:
         assert [export.id for export in client_at(server.url).list_cdr_exports()] == ["1", "2"]
 
 
-def test_a_look_gives_the_export_only_once_it_is_completed():
+def test_poll_returns_the_export_only_when_it_is_completed():
     with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute:
         client = client_of(flowroute)
         export = client.create_cdr_export(PARAMETERS)
@@ -198,7 +199,7 @@ def test_a_look_gives_the_export_only_once_it_is_completed():
         ("html_reply", {}),
     ],
 )
-def test_a_look_that_meets_a_passing_error_is_not_yet_and_says_why(
+def test_poll_logs_a_transient_error_and_returns_none(
     flowroute: FlowrouteSimulator, fault: str, options: Any, caplog: pytest.LogCaptureFixture
 ):
     client = client_of(flowroute, retries=0)
@@ -207,7 +208,7 @@ def test_a_look_that_meets_a_passing_error_is_not_yet_and_says_why(
 
     assert client.poll_cdr_export(export.id) is None
     assert f"Reading CDR export {export.id}" in caplog.text
-    assert "Looking again later." in caplog.text
+    assert "Polling again later." in caplog.text
     assert client.poll_cdr_export(export.id) is not None
 
 
@@ -215,7 +216,7 @@ def test_a_look_that_meets_a_passing_error_is_not_yet_and_says_why(
     ("fault", "error"),
     [("failed_export", CdrExportFailedError), ("unknown_status", CdrExportUnknownStatusError)],
 )
-def test_a_look_at_what_no_waiting_can_mend_is_an_error(
+def test_poll_raises_for_a_status_that_never_completes(
     flowroute: FlowrouteSimulator, fault: str, error: type[Exception]
 ):
     client = client_of(flowroute)
@@ -226,12 +227,12 @@ def test_a_look_at_what_no_waiting_can_mend_is_an_error(
         client.poll_cdr_export(export.id)
 
 
-def test_a_look_at_an_export_that_is_not_there_is_an_error(flowroute: FlowrouteSimulator):
+def test_poll_raises_for_a_missing_export(flowroute: FlowrouteSimulator):
     with pytest.raises(FlowrouteNotFoundError, match="4711"):
         client_of(flowroute).poll_cdr_export("4711")
 
 
-def test_a_proxy_is_used_for_the_api():
+def test_proxy_is_used_for_the_api():
     def answer(request: Answer) -> None:
         request.send(200, {"data": []})
 
@@ -240,3 +241,22 @@ def test_a_proxy_is_used_for_the_api():
         assert list(client.list_cdr_exports()) == []
 
     assert proxy.requests[0][1].startswith("http://127.0.0.1:9/v2/cdrs/exports?")
+
+
+def test_client_closes_its_connections_at_the_end_of_a_with_block():
+    connections: list[socket.socket] = []
+
+    def answer(request: Answer) -> None:
+        connections.append(request.connection.dup())
+        request.send(200, {"data": []})
+
+    with serving(answer) as server:
+        with client_at(server.url) as client:
+            assert list(client.list_cdr_exports()) == []
+            (connection,) = connections
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+        connection.settimeout(5)
+        assert connection.recv(1) == b""
+        connection.close()

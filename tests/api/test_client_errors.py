@@ -1,4 +1,4 @@
-"""What goes wrong between the client and the API, and what the user is told then."""
+"""Errors between the client and the API, and their messages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,16 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteUnreachableError,
 )
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.support import PARAMETERS, SECRET_KEY, Answer, a_closed_port, client_at, client_of, serving
+from tests.support import (
+    PARAMETERS,
+    SECRET_KEY,
+    Answer,
+    FakeClock,
+    a_closed_port,
+    client_at,
+    client_of,
+    serving,
+)
 
 CALLS: dict[str, Callable[[FlowrouteClient], Any]] = {
     "Creating a CDR export": lambda client: client.create_cdr_export(PARAMETERS),
@@ -41,14 +50,14 @@ ERROR = {
     "errors": [{"id": "f3a378a2", "status": 422, "title": "Wrong", "detail": "Invalid value: so and so."}]
 }
 STATUSES: list[tuple[int, type[FlowrouteAPIError], str]] = [
-    (400, FlowrouteRequestError, "change what it asks for"),
-    (401, FlowrouteAuthenticationError, "connection 'my_flowroute'.*Access Key.*Secret Key.*expired"),
-    (403, FlowroutePermissionError, "connection 'my_flowroute'.*may not do this"),
+    (400, FlowrouteRequestError, "Change the request"),
+    (401, FlowrouteAuthenticationError, "(?s)connection 'my_flowroute'.*expired.*Access Key.*Secret Key"),
+    (403, FlowroutePermissionError, "connection 'my_flowroute'.*do not permit this"),
     (404, FlowrouteNotFoundError, "connection 'my_flowroute'"),
-    (405, FlowrouteRequestError, "change what it asks for"),
-    (415, FlowrouteRequestError, "change what it asks for"),
-    (422, FlowrouteRequestError, "change what it asks for"),
-    (429, FlowrouteRateLimitError, "Too many requests"),
+    (405, FlowrouteRequestError, "Change the request"),
+    (415, FlowrouteRequestError, "Change the request"),
+    (422, FlowrouteRequestError, "Change the request"),
+    (429, FlowrouteRateLimitError, "too many requests"),
     (500, FlowrouteServerError, "Flowroute's side"),
     (503, FlowrouteServerError, "Flowroute's side"),
     (599, FlowrouteServerError, "Flowroute's side"),
@@ -57,7 +66,7 @@ STATUSES: list[tuple[int, type[FlowrouteAPIError], str]] = [
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(("status", "error_class", "advice"), STATUSES)
-def test_an_error_says_what_was_done_what_flowroute_said_and_what_to_do(
+def test_error_names_the_operation_the_cause_and_the_fix(
     call: str, status: int, error_class: type[FlowrouteAPIError], advice: str
 ):
     with (
@@ -68,10 +77,10 @@ def test_an_error_says_what_was_done_what_flowroute_said_and_what_to_do(
 
     error = caught.value
     assert type(error) is error_class
-    assert str(error).startswith(
-        f"{call}: Flowroute answered {status}: Invalid value: so and so "
-        "(error id f3a378a2, which Flowroute's support asks for). "
-    )
+    first, *rest = str(error).splitlines()
+    assert first.startswith(f"{call}: Flowroute answered {status}")
+    assert len(first) <= 80
+    assert rest[:2] == ["Invalid value: so and so.", "Error ID for Flowroute support: f3a378a2"]
     assert (error.status_code, error.detail, error.error_id) == (
         status,
         "Invalid value: so and so.",
@@ -94,7 +103,7 @@ def test_an_error_says_what_was_done_what_flowroute_said_and_what_to_do(
         ({"errors": [{"id": 17, "detail": 5}]}, "5", "17"),
     ],
 )
-def test_an_error_without_flowroutes_words_is_still_a_whole_sentence(body: Any, detail: Any, error_id: Any):
+def test_error_without_a_description_has_a_complete_message(body: Any, detail: Any, error_id: Any):
     with (
         serving(lambda answer: answer.send(502, body)) as server,
         pytest.raises(FlowrouteServerError) as caught,
@@ -102,14 +111,15 @@ def test_an_error_without_flowroutes_words_is_still_a_whole_sentence(body: Any, 
         client_at(server.url, retries=0).get_cdr_export("1")
 
     assert (caught.value.detail, caught.value.error_id) == (detail, error_id)
-    said = f": {detail}" if detail else " Bad Gateway"
-    assert f"Flowroute answered 502{said}" in str(caught.value)
+    first, *rest = str(caught.value).splitlines()
+    assert first == "Reading CDR export 1: Flowroute answered 502 Bad Gateway."
+    assert (detail in rest) == (detail is not None)
 
 
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), ("0", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("soon", None)]
 )
-def test_a_rate_limit_tells_how_long_flowroute_asks_to_wait(header: str, seconds: float | None):
+def test_rate_limit_error_has_the_delay_that_flowroute_asks_for(header: str, seconds: float | None):
     with (
         serving(lambda answer: answer.send(429, ERROR, Retry_After=header)) as server,
         pytest.raises(FlowrouteRateLimitError) as caught,
@@ -120,7 +130,7 @@ def test_a_rate_limit_tells_how_long_flowroute_asks_to_wait(header: str, seconds
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_wrong_keys_name_the_connection_and_never_the_key(flowroute: FlowrouteSimulator, call: str):
+def test_error_for_wrong_keys_names_the_connection_not_the_key(flowroute: FlowrouteSimulator, call: str):
     with pytest.raises(FlowrouteAuthenticationError, match="'my_flowroute'") as caught:
         CALLS[call](client_at(flowroute.url, flowroute.access_key, SECRET_KEY))
 
@@ -128,7 +138,7 @@ def test_wrong_keys_name_the_connection_and_never_the_key(flowroute: FlowrouteSi
     assert caught.value.detail == "The access key or the secret key is not valid."
 
 
-def test_a_request_that_flowroute_refuses_comes_with_its_own_words(flowroute: FlowrouteSimulator):
+def test_rejected_request_has_flowroutes_description(flowroute: FlowrouteSimulator):
     with pytest.raises(FlowrouteRequestError, match="must not be longer than 92 days") as caught:
         client_of(flowroute).create_cdr_export({**PARAMETERS, "start_call_start_time": "2025-01-01 00:00:00"})
 
@@ -137,11 +147,11 @@ def test_a_request_that_flowroute_refuses_comes_with_its_own_words(flowroute: Fl
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_web_page_instead_of_json_may_pass(flowroute: FlowrouteSimulator, call: str):
+def test_web_page_instead_of_json_is_a_transient_error(flowroute: FlowrouteSimulator, call: str):
     flowroute.add_fault("html_reply")
 
     with pytest.raises(
-        FlowrouteUnexpectedResponseError, match=r"200 with text/html.* instead of JSON"
+        FlowrouteUnexpectedResponseError, match=r"(?s)the answer is not JSON.*200 with text/html"
     ) as caught:
         CALLS[call](client_of(flowroute))
     assert str(caught.value).startswith(call)
@@ -149,7 +159,7 @@ def test_a_web_page_instead_of_json_may_pass(flowroute: FlowrouteSimulator, call
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_json_of_another_shape_is_refused(flowroute: FlowrouteSimulator, call: str):
+def test_json_with_another_structure_is_an_error(flowroute: FlowrouteSimulator, call: str):
     flowroute.add_fault("wrong_shape")
     flowroute.add_fault("wrong_shape", on="status")
 
@@ -159,7 +169,7 @@ def test_json_of_another_shape_is_refused(flowroute: FlowrouteSimulator, call: s
 
 
 @pytest.mark.parametrize("body", [{}, {"data": None}, {"data": {}}, {"errors": []}, [], "5", "null"])
-def test_a_list_of_another_shape_is_refused(body: Any):
+def test_list_with_another_structure_is_an_error(body: Any):
     with (
         serving(lambda answer: answer.send(200, body)) as server,
         pytest.raises(FlowrouteUnexpectedResponseError, match="no list of data"),
@@ -169,13 +179,11 @@ def test_a_list_of_another_shape_is_refused(body: Any):
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_refused_and_the_keys_never_reach_the_second_host(call: str, status: int):
+def test_redirect_is_not_followed_with_the_keys(call: str, status: int):
     with (
         serving(lambda answer: answer.send(200, {"data": []})) as second,
         serving(lambda answer: answer.send(status, Location=second.url)) as first,
-        pytest.raises(
-            FlowrouteUnexpectedResponseError, match=rf"redirect \({status}\), which is not followed"
-        ),
+        pytest.raises(FlowrouteUnexpectedResponseError, match=rf"(?s)redirect \({status}\).*is not followed"),
     ):
         CALLS[call](client_at(first.url))
 
@@ -184,23 +192,23 @@ def test_a_redirect_is_refused_and_the_keys_never_reach_the_second_host(call: st
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_service_that_does_not_answer_in_time_is_given_up(flowroute: FlowrouteSimulator, call: str):
+def test_read_timeout_is_an_error(flowroute: FlowrouteSimulator, call: str):
     flowroute.add_fault("slow_reply", seconds=30, times=None)
 
-    with pytest.raises(FlowrouteUnreachableError, match=r"no answer \(ReadTimeoutError.*timed out") as caught:
+    with pytest.raises(FlowrouteUnreachableError, match=r"no answer.\nReadTimeoutError.*timed out") as caught:
         CALLS[call](client_of(flowroute, read_timeout=0.1, retries=0))
     assert str(caught.value).startswith(call)
     assert caught.value.request_may_have_arrived
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_service_that_is_not_there_was_provably_not_reached(call: str, pauses: list[float]):
-    with pytest.raises(FlowrouteUnreachableError, match=r"no answer \(NewConnectionError.*refused") as caught:
-        CALLS[call](client_at(f"http://127.0.0.1:{a_closed_port()}", retries=1))
+def test_refused_connection_means_the_request_did_not_arrive(call: str, clock: FakeClock):
+    with pytest.raises(FlowrouteUnreachableError, match=r"no answer.\nNewConnectionError.*refused") as caught:
+        CALLS[call](client_at(f"http://127.0.0.1:{a_closed_port()}", retries=1, clock=clock))
     assert not caught.value.request_may_have_arrived
 
 
-def test_an_answer_that_breaks_off_may_have_arrived():
+def test_broken_answer_means_the_request_may_have_arrived():
     def answer(request: Answer) -> None:
         request.send(201, '{"data": ', Content_Length="100")
         request.hang_up()
@@ -214,11 +222,11 @@ def test_an_answer_that_breaks_off_may_have_arrived():
     assert len(server.requests) == 1
 
 
-def test_a_proxy_that_is_not_there_was_provably_not_passed(pauses: list[float]):
+def test_refused_proxy_means_the_request_did_not_arrive(clock: FakeClock):
     proxies = {"http": f"http://someone:proxy-password@127.0.0.1:{a_closed_port()}"}
 
     with pytest.raises(FlowrouteUnreachableError, match="ProxyError") as caught:
-        client_at("http://127.0.0.1:9", proxies=proxies).create_cdr_export(PARAMETERS)
+        client_at("http://127.0.0.1:9", proxies=proxies, clock=clock).create_cdr_export(PARAMETERS)
     assert not caught.value.request_may_have_arrived
     assert "proxy-password" not in str(caught.value)
 
@@ -232,14 +240,14 @@ def test_a_proxy_that_is_not_there_was_provably_not_passed(pauses: list[float]):
         ("http://127.0.0.1", {"proxies": {"http": "bad://"}}),
     ],
 )
-def test_an_address_that_cannot_be_is_the_connections_fault(url: str, options: Any):
-    with pytest.raises(FlowrouteConnectionConfigError, match="connection's host or proxies cannot be used"):
+def test_invalid_url_is_a_connection_config_error(url: str, options: Any):
+    with pytest.raises(FlowrouteConnectionConfigError, match="connection's host or proxies are invalid"):
         client_at(url, **options).get_cdr_export("1")
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and self-signed certificate of 127.0.0.1."""
+    """Key and self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -266,18 +274,18 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    """A server's side of TLS, with that certificate."""
+    """The server side of TLS with that certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_certificate_nobody_trusts_is_the_connections_fault(tls: ssl.SSLContext, call: str):
+def test_untrusted_certificate_is_a_connection_config_error(tls: ssl.SSLContext, call: str):
     with (
         serving(lambda answer: answer.send(200, {"data": []}), tls) as server,
         pytest.raises(
-            FlowrouteConnectionConfigError, match=r"certificate is not trusted.*'verify'.*CA bundle"
+            FlowrouteConnectionConfigError, match=r"(?s)certificate is not trusted.*'verify'.*CA bundle"
         ),
     ):
         CALLS[call](client_at(server.url))
@@ -287,16 +295,16 @@ def test_a_certificate_nobody_trusts_is_the_connections_fault(tls: ssl.SSLContex
 @pytest.mark.parametrize(
     "trusting", [lambda path: str(path), lambda path: False], ids=["a CA bundle", "no check"]
 )
-def test_a_certificate_is_checked_with_the_connections_ca_bundle_or_not_at_all(
+def test_certificate_is_checked_with_the_ca_bundle_or_not_at_all(
     tls: ssl.SSLContext, certificate: Path, trusting: Any, recwarn: pytest.WarningsRecorder
 ):
     with serving(lambda answer: answer.send(200, {"data": []}), tls) as server:
         assert list(client_at(server.url, verify=trusting(certificate)).list_cdr_exports()) == []
 
 
-def test_tls_that_breaks_after_the_request_was_sent_may_have_arrived(tls: ssl.SSLContext, certificate: Path):
+def test_tls_failure_after_sending_may_have_arrived(tls: ssl.SSLContext, certificate: Path):
     def answer(request: Answer) -> None:
-        # Beside TLS, straight into its socket.
+        # Past TLS, directly into the socket.
         with socket.fromfd(request.connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as bare:
             bare.sendall(b"HTTP/1.1 201 Created\r\n\r\n")
         request.hang_up()

@@ -1,11 +1,9 @@
-"""Fetching an export's file: whole, however often it is cut, and never half in place of an old one."""
+"""Download an export's complete file, however often the connection breaks."""
 
 from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +18,7 @@ from airflow_provider_flowroute.exceptions import (
 )
 from airflow_provider_flowroute.landing.csv_stream import inflate
 from airflow_provider_flowroute.simulator import FlowrouteSimulator, RecordedRequest
-from tests.support import assert_untouched, client_of
-
-pytestmark = pytest.mark.usefixtures("pauses")
+from tests.support import FakeClock, client_of, read_file
 
 
 def downloads(flowroute: FlowrouteSimulator) -> list[RecordedRequest]:
@@ -33,37 +29,29 @@ def ranges(flowroute: FlowrouteSimulator) -> list[str | None]:
     return [request.headers.get("range") for request in downloads(flowroute)]
 
 
-@pytest.mark.parametrize("as_given", [str, Path])
-def test_a_file_is_fetched_whole_and_replaces_the_old_one(
-    flowroute: FlowrouteSimulator,
-    client: FlowrouteClient,
-    export: CdrExport,
-    target: Path,
-    as_given: Callable[..., Any],
+def test_complete_file_is_downloaded(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
-    written = client.download_cdr_export(export, as_given(target))
-
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
-    assert written == target.stat().st_size
-    assert list(target.parent.iterdir()) == [target]
+    assert gzip.decompress(read_file(client, export)) == flowroute.csv(export.id)
     assert [request.status for request in downloads(flowroute)] == [200]
     assert ranges(flowroute) == [None]
 
 
-def test_a_file_can_go_into_an_open_one(
+def test_download_is_copied_to_an_open_file(
     flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     file = io.BytesIO(b"before ")
     file.seek(7)
 
-    written = client.download_cdr_export(export, file)
+    with client.open_cdr_export(export) as download:
+        written = download.copy_to(file)
 
     assert file.getvalue()[:7] == b"before "
     assert gzip.decompress(file.getvalue()[7:]) == flowroute.csv(export.id)
     assert written == len(file.getvalue()) - 7
 
 
-def test_a_file_can_be_read_as_a_stream(
+def test_download_is_a_readable_stream(
     flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     with client.open_cdr_export(export) as download:
@@ -77,60 +65,56 @@ def test_a_file_can_be_read_as_a_stream(
 
 
 @pytest.mark.parametrize("cuts", [1, 2, 5])
-def test_a_cut_file_is_gone_on_with_where_it_was_cut_and_comes_out_the_same(
-    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, target: Path, cuts: int
+def test_broken_download_resumes_and_gives_the_same_file(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, cuts: int
 ):
-    client.download_cdr_export(export, target)
-    whole = target.read_bytes()
+    complete = read_file(client, export)
     flowroute.add_fault("cut_download", times=cuts, after_bytes=500)
 
-    assert client.download_cdr_export(export, target) == len(whole)
+    assert read_file(client, export) == complete
 
-    assert target.read_bytes() == whole
     assert ranges(flowroute)[1:] == [None] + [f"bytes={500 * cut}-" for cut in range(1, cuts + 1)]
     assert [request.status for request in downloads(flowroute)[1:]] == [200] + [206] * cuts
 
 
-def test_a_file_may_be_cut_more_often_than_there_are_retries_as_long_as_bytes_come(
-    flowroute: FlowrouteSimulator, export: CdrExport, target: Path
+def test_only_breaks_without_new_bytes_count_as_retries(
+    flowroute: FlowrouteSimulator, clock: FakeClock, export: CdrExport
 ):
     flowroute.add_fault("cut_download", times=None, after_bytes=1000)
 
-    client_of(flowroute, retries=1).download_cdr_export(export, target)
+    content = read_file(client_of(flowroute, retries=1, clock=clock), export)
 
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
+    assert gzip.decompress(content) == flowroute.csv(export.id)
     assert len(downloads(flowroute)) > 5
 
 
-def test_a_file_of_which_nothing_more_comes_is_given_up_after_as_many_tries_as_there_are_retries(
+def test_download_without_new_bytes_fails_after_the_retries(
     flowroute: FlowrouteSimulator,
     client: FlowrouteClient,
     export: CdrExport,
-    target: Path,
-    pauses: list[float],
+    clock: FakeClock,
 ):
     flowroute.add_fault("cut_download", after_bytes=100)
     flowroute.add_fault("cut_download", times=None, after_bytes=0)
 
     with pytest.raises(
-        FlowrouteUnreachableError, match=rf"CDR export {export.id}: cut at byte 100 of \d+"
+        FlowrouteUnreachableError, match=rf"(?s)CDR export {export.id}: .*Received 100 of \d+ bytes"
     ) as caught:
-        client.download_cdr_export(export, target)
+        read_file(client, export)
 
     assert caught.value.transient
-    assert_untouched(target)
     assert ranges(flowroute) == [None, *["bytes=100-"] * 3]
-    assert pauses == [0, 1, 2]
+    assert clock.delays == [0, 1, 2]
 
 
-def test_a_file_cut_before_its_first_byte_is_begun_again(
-    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, target: Path
+def test_download_cut_before_the_first_byte_starts_again(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     flowroute.add_fault("cut_download", after_bytes=0)
 
-    client.download_cdr_export(export, target)
+    content = read_file(client, export)
 
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
+    assert gzip.decompress(content) == flowroute.csv(export.id)
     assert ranges(flowroute) == [None, None]
 
 
@@ -143,14 +127,14 @@ def test_a_file_cut_before_its_first_byte_is_begun_again(
         ("server_error", {"status": 503}),
     ],
 )
-def test_a_storage_that_fails_for_a_moment_is_asked_again(
-    flowroute: FlowrouteSimulator, export: CdrExport, target: Path, fault: str, options: Any
+def test_download_is_retried_after_a_transient_storage_error(
+    flowroute: FlowrouteSimulator, clock: FakeClock, export: CdrExport, fault: str, options: Any
 ):
     flowroute.add_fault(fault, on="download", **options)
 
-    client_of(flowroute, read_timeout=0.3).download_cdr_export(export, target)
+    content = read_file(client_of(flowroute, read_timeout=0.3, clock=clock), export)
 
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
+    assert gzip.decompress(content) == flowroute.csv(export.id)
     assert len(downloads(flowroute)) == 2
 
 
@@ -162,11 +146,10 @@ def test_a_storage_that_fails_for_a_moment_is_asked_again(
         ("rate_limit", {}, CdrExportDownloadError, "storage answered 429"),
     ],
 )
-def test_a_storage_that_goes_on_failing_is_a_passing_error_and_the_old_file_stays(
+def test_storage_that_keeps_failing_is_a_transient_error(
     flowroute: FlowrouteSimulator,
     client: FlowrouteClient,
     export: CdrExport,
-    target: Path,
     fault: str,
     options: Any,
     error: type[FlowrouteError],
@@ -175,25 +158,24 @@ def test_a_storage_that_goes_on_failing_is_a_passing_error_and_the_old_file_stay
     flowroute.add_fault(fault, on="download", times=None, **options)
 
     with pytest.raises(error, match=f"Downloading CDR export {export.id}: .*{words}") as caught:
-        client.download_cdr_export(export, target)
+        read_file(client, export)
     assert caught.value.transient
-    assert_untouched(target)
 
 
-def test_a_refused_link_is_replaced_by_a_fresh_one(
-    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, target: Path
+def test_rejected_link_is_replaced_by_a_new_one(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     flowroute.add_fault("expired_link")
 
-    client.download_cdr_export(export, target)
+    content = read_file(client, export)
 
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
+    assert gzip.decompress(content) == flowroute.csv(export.id)
     first, second = downloads(flowroute)
     assert (first.status, second.status) == (403, 200)
     assert first.query["X-Amz-Signature"] != second.query["X-Amz-Signature"]
 
 
-def test_a_link_that_is_refused_midway_is_replaced_and_the_file_gone_on_with(
+def test_link_rejected_midway_is_replaced_and_the_download_resumes(
     flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     flowroute.add_fault("cut_download", after_bytes=500)
@@ -207,30 +189,29 @@ def test_a_link_that_is_refused_midway_is_replaced_and_the_file_gone_on_with(
     assert [request.status for request in downloads(flowroute)] == [200, 403, 206]
 
 
-def test_a_fresh_link_that_is_refused_too_is_an_error_that_no_retry_mends(
-    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, target: Path
+def test_second_rejected_link_is_a_permanent_error(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     flowroute.add_fault("expired_link", times=2)
 
     with pytest.raises(
-        CdrExportDownloadError, match=r"refuses its link \(403\), also a fresh one.*clear"
+        CdrExportDownloadError, match=r"(?s)rejects its link \(403\).*a new link too.*clear"
     ) as caught:
-        client.download_cdr_export(export, target)
+        read_file(client, export)
 
     assert not caught.value.transient
     assert str(export.expires_at) in str(caught.value)
     assert len(downloads(flowroute)) == 2
     assert sum(request.on == "status" for request in flowroute.requests) == 2
-    assert_untouched(target)
 
 
-def test_a_file_without_an_announced_length_is_fetched_whole(
-    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, target: Path
+def test_file_without_content_length_is_downloaded(
+    flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport
 ):
     flowroute.add_fault("no_content_length", fraction=None)
 
-    client.download_cdr_export(export, target)
-    assert gzip.decompress(target.read_bytes()) == flowroute.csv(export.id)
+    content = read_file(client, export)
+    assert gzip.decompress(content) == flowroute.csv(export.id)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +219,7 @@ def test_a_file_without_an_announced_length_is_fetched_whole(
     [("no_content_length", {"fraction": 0.5}), ("no_content_length", {"fraction": 0.0}),
      ("truncated_gzip", {"fraction": 0.0}), ("truncated_gzip", {}), ("corrupt_gzip", {})],
 )  # fmt: skip
-def test_what_the_storage_calls_whole_and_is_not_is_found_out_when_it_is_inflated(
+def test_damaged_file_is_detected_when_it_is_decompressed(
     flowroute: FlowrouteSimulator, client: FlowrouteClient, export: CdrExport, fault: str, options: Any
 ):
     flowroute.add_fault(fault, **options)

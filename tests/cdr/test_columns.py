@@ -1,3 +1,5 @@
+"""The columns of an export's file, and how their values are parsed."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime
@@ -8,7 +10,7 @@ import pytest
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, REQUIRED, SECONDS, TIMES, parse_value
 
 
-def test_the_columns_are_the_29_of_todays_files_and_begin_with_the_25_of_older_ones():
+def test_columns_are_the_25_of_older_files_and_4_newer_ones():
     assert len(COLUMNS) == len(set(COLUMNS)) == 29
     assert COLUMNS[0] == "direction"
     assert COLUMNS[24] == "customer_ip"
@@ -30,11 +32,11 @@ def test_the_columns_are_the_29_of_todays_files_and_begin_with_the_25_of_older_o
         ("callerid", "+12063389999", "+12063389999"),
         ("call_fail_sip_code", "007", "007"),
         ("callerid_country", "N/A", "N/A"),
-        ("nobody knows", "37.5", "37.5"),
-        *((column, "", None) for column in (*COLUMNS, "nobody knows")),
+        ("unknown column", "37.5", "37.5"),
+        *((column, "", None) for column in (*COLUMNS, "unknown column")),
     ],
 )
-def test_a_text_is_read_by_its_columns_type(column, text, value):
+def test_value_is_parsed_by_the_type_of_its_column(column, text, value):
     read = parse_value(column, text)
 
     assert read == value
@@ -46,7 +48,7 @@ def test_a_text_is_read_by_its_columns_type(column, text, value):
     [
         ("start_time", "2019-06-25 18:18:54", "a time such as"),
         ("start_time", "yesterday", "a time such as"),
-        ("total_cost", "0.123456789", "8 behind"),
+        ("total_cost", "0.123456789", "8 after"),
         ("total_cost", "12345678901.1", "10 digits before"),
         ("total_cost", "1e40", "10 digits before"),
         ("total_cost", "NaN", "US dollars"),
@@ -56,6 +58,6 @@ def test_a_text_is_read_by_its_columns_type(column, text, value):
         ("duration", "N/A", "a whole number of seconds"),
     ],
 )
-def test_a_text_that_does_not_fit_its_columns_type_is_refused_and_never_bent(column, text, expected):
+def test_value_that_does_not_fit_its_column_is_rejected(column, text, expected):
     with pytest.raises(ValueError, match=expected):
         parse_value(column, text)

@@ -1,4 +1,4 @@
-"""An export, from every shape in which Flowroute shows it."""
+"""An export, in each structure in which Flowroute returns it."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def an_export(**attributes: Any) -> CdrExport:
     [
         pytest.param(resource(), id="flat"),
         pytest.param({"data": resource()}, id="nested, as in a list"),
-        pytest.param({"data": resource(38647)}, id="its id a number"),
+        pytest.param({"data": resource(38647)}, id="a number as ID"),
     ],
 )
-def test_every_shape_gives_the_same_export(shape: Any):
+def test_every_structure_gives_the_same_export(shape: Any):
     export = CdrExport.from_resource(shape)
 
     assert export == an_export()
     assert export.id == "38647"
 
 
-def test_values_come_in_the_types_they_mean():
+def test_values_are_converted_to_their_types():
     export = an_export()
 
     assert export.status is ExportStatus.COMPLETED
@@ -87,8 +87,8 @@ def test_values_come_in_the_types_they_mean():
     assert export.download_url == LINK
 
 
-def test_the_documents_own_reply_to_a_create_is_read_whole():
-    """Its filters lie among the attributes, its window only there."""
+def test_documented_response_to_a_create_is_parsed():
+    """Its filters are among the attributes, and its window is only there."""
     window = {"start_call_start_time": "2019-01-01 00:00:00", "start_call_end_time": "2019-02-01 00:00:00"}
     export = CdrExport.from_resource(
         {
@@ -109,7 +109,7 @@ def test_the_documents_own_reply_to_a_create_is_read_whole():
     assert (export.download_url, export.total_cost, export.num_calls, export.expires_at) == (None,) * 4
 
 
-def test_an_empty_result_is_completed_and_no_error():
+def test_empty_result_is_completed():
     export = an_export(num_calls=0, total_cost="0.0", billed_minutes=0)
 
     export.check_completed()
@@ -119,7 +119,7 @@ def test_an_empty_result_is_completed_and_no_error():
 @pytest.mark.parametrize(
     "parameters", [None, {}, {"start_call_start_time": "2019-01-01"}, {"start_call_start_time": 5}]
 )
-def test_an_export_whose_window_is_not_told_has_none(parameters: Any):
+def test_export_without_a_window_has_none(parameters: Any):
     export = an_export(filter_parameters=parameters)
 
     assert export.window is None
@@ -127,7 +127,7 @@ def test_an_export_whose_window_is_not_told_has_none(parameters: Any):
 
 
 @pytest.mark.parametrize("echoed", ["soon", "2018-01-01", None])
-def test_an_echoed_window_that_cannot_be_one_is_none(echoed: Any):
+def test_invalid_window_is_none(echoed: Any):
     assert (
         an_export(filter_parameters={**ATTRIBUTES["filter_parameters"], "start_call_end_time": echoed}).window
         is None
@@ -143,23 +143,23 @@ def test_an_echoed_window_that_cannot_be_one_is_none(echoed: Any):
         ({"errors": []}, "no attributes"),
         ({"data": {"id": "1"}}, "no attributes"),
         ({"id": "1", "attributes": []}, "no attributes"),
-        (resource(None), "no usable export id: None"),
-        (resource(""), "no usable export id: ''"),
-        (resource(True), "no usable export id: True"),
-        (resource(1.5), "no usable export id: 1.5"),
-        (resource(total_cost="a lot"), "38647.*not an amount: 'a lot'"),
-        (resource(total_cost="NaN"), "38647.*not an amount: 'NaN'"),
-        (resource(ccrf={}), "38647.*not an amount"),
-        (resource(expires_at="soon"), "38647.*expires_at is 'soon'"),
-        (resource(created_at=5), "38647.*created_at is 5"),
-        (resource(num_calls="many"), "38647.*many"),
+        (resource(None), "no usable export ID: None"),
+        (resource(""), "no usable export ID: ''"),
+        (resource(True), "no usable export ID: True"),
+        (resource(1.5), "no usable export ID: 1.5"),
+        (resource(total_cost="a lot"), "(?s)38647.*'a lot' is not an amount"),
+        (resource(total_cost="NaN"), "(?s)38647.*'NaN' is not an amount"),
+        (resource(ccrf={}), "(?s)38647.*not an amount"),
+        (resource(expires_at="soon"), "(?s)38647.*expires_at is not a date and time.*'soon'"),
+        (resource(created_at=5), "(?s)38647.*created_at has the wrong type.*5"),
+        (resource(num_calls="many"), "(?s)38647.*many"),
         (resource(num_calls=[]), "38647"),
         (resource(num_calls=float("inf")), "38647"),
         (resource(filter_parameters="text"), "38647"),
-        (resource(download_url={"href": LINK}), "38647.*download_url"),
+        (resource(download_url={"href": LINK}), "(?s)38647.*download_url"),
     ],
 )
-def test_an_answer_of_another_shape_is_refused_with_what_is_wrong_in_it(shape: Any, words: str):
+def test_error_for_another_structure_names_the_problem(shape: Any, words: str):
     with pytest.raises(FlowrouteUnexpectedResponseError, match=words) as caught:
         CdrExport.from_resource(shape)
 
@@ -168,24 +168,24 @@ def test_an_answer_of_another_shape_is_refused_with_what_is_wrong_in_it(shape: A
 
 
 @pytest.mark.parametrize("status", ["processing", "completed"])
-def test_a_good_status_is_no_error(status: str):
+def test_processing_and_completed_are_no_errors(status: str):
     an_export(status=status).raise_if_failed()
 
 
-def test_a_failed_export_says_that_only_a_new_one_helps():
+def test_error_for_a_failed_export_says_to_create_a_new_one():
     with pytest.raises(
-        CdrExportFailedError, match=r"38647.*2019-01-01.*as failed.*clear the task that created it"
+        CdrExportFailedError, match=r"(?s)38647 failed.*2019-01-01.*clear the task that created this one"
     ):
         an_export(status="failed").raise_if_failed()
 
 
 @pytest.mark.parametrize("status", ["archived", "Completed", "unknown", "", None, 5])
-def test_a_status_nobody_knows_is_neither_done_nor_waited_for(status: Any):
+def test_unknown_status_is_an_error(status: Any):
     export = an_export(status=status)
 
     assert export.status is ExportStatus.UNKNOWN
     assert not export.is_completed
-    with pytest.raises(CdrExportUnknownStatusError, match=f"38647 has the status '{status}'"):
+    with pytest.raises(CdrExportUnknownStatusError, match=f"38647 has the unknown status '{status}'"):
         export.raise_if_failed()
     assert export.summary()["status"] == str(status)
 
@@ -203,7 +203,7 @@ def test_only_a_completed_export_has_a_file(status: str, error: type[Exception])
         an_export(status=status).check_completed()
 
 
-def test_the_summary_is_json_with_exact_amounts():
+def test_summary_is_json_with_exact_amounts():
     summary = an_export().summary()
 
     assert json.loads(json.dumps(summary)) == summary
@@ -225,7 +225,7 @@ def test_the_summary_is_json_with_exact_amounts():
     }
 
 
-def test_tiny_amounts_are_never_written_with_an_exponent():
+def test_small_amounts_have_no_exponent():
     assert an_export(total_cost="0.00000001").summary()["total_cost"] == "0.00000001"
     assert an_export(total_cost=1e-08).summary()["total_cost"] == "0.00000001"
 
@@ -233,7 +233,7 @@ def test_tiny_amounts_are_never_written_with_an_exponent():
 @pytest.mark.parametrize(
     "show", [repr, str, lambda export: str(export.summary()), lambda export: f"{[export]}"]
 )
-def test_nothing_that_is_shown_of_an_export_bears_its_link(show: Any):
+def test_no_text_of_an_export_contains_its_link(show: Any):
     shown = show(replace(an_export(), status_text="anything"))
 
     assert "38647" in shown
@@ -242,19 +242,19 @@ def test_nothing_that_is_shown_of_an_export_bears_its_link(show: Any):
 
 
 @pytest.mark.parametrize("value", ["38647", 38647, " 38647\n"])
-def test_an_export_id_is_text_whatever_an_xcom_made_of_it(value: Any):
+def test_export_id_from_an_xcom_is_converted_to_text(value: Any):
     assert check_export_id(value) == "38647"
 
 
 @pytest.mark.parametrize("value", [None, "None", "", "  ", True, 1.5, ["38647"], {"id": "38647"}])
-def test_what_is_no_export_id_is_refused_with_itself(value: Any):
-    with pytest.raises(FlowrouteValueError, match="expected the id of an export") as caught:
+def test_invalid_export_id_is_rejected_with_its_value(value: Any):
+    with pytest.raises(FlowrouteValueError, match="export_id is not the ID of an export") as caught:
         check_export_id(value)
-    assert f"export_id is {value!r}" in str(caught.value)
+    assert f"It is {value!r};" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("number", "words"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (None, "an unknown number of calls")]
 )
-def test_a_number_of_things_is_told_in_words(number: int | None, words: str):
+def test_number_is_shown_with_its_noun(number: int | None, words: str):
     assert pluralize(number, "call") == words

@@ -1,4 +1,4 @@
-"""What a user may write in ``filter_parameters``, what templates make of it, and what is sent."""
+"""What users write in ``filter_parameters``, what templates render it to, and what is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DOLLARS = ["cost_greater_than", "cost_less_than"]
 BOOLEANS = ["tollfree_only", "exclude_cancelled"]
 REFERENCE = {*LISTS, *SECONDS, *DOLLARS, *BOOLEANS, "caller_ip", "direction"}
 
-# What is written, and what is sent for it.
+# What the user writes, and what is sent.
 LIST_FORMS: list[tuple[Any, list[str]]] = [
     (["Office 221", "Office 888"], ["Office 221", "Office 888"]),
     (("a",), ["a"]),
@@ -93,14 +93,12 @@ def sent(**parameters: Any) -> dict[str, Any]:
     return parse_filter_parameters(parameters)[0]
 
 
-def test_every_name_of_the_reference_is_known_and_no_other():
+def test_filters_are_those_of_the_reference():
     assert set(FILTERS) == REFERENCE
 
 
 @pytest.mark.parametrize(("name", "written", "expected"), RIGHT)
-def test_a_value_comes_back_to_its_type_whatever_a_template_made_of_it(
-    name: str, written: Any, expected: Any
-):
+def test_value_from_a_template_gets_its_type_back(name: str, written: Any, expected: Any):
     value = sent(**{name: written})[name]
 
     assert value == expected
@@ -108,25 +106,26 @@ def test_a_value_comes_back_to_its_type_whatever_a_template_made_of_it(
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_is_refused_with_its_filter_and_itself(name: str, value: Any):
+def test_invalid_value_is_rejected_with_filter_and_value(name: str, value: Any):
     with pytest.raises(FlowrouteValueError) as caught:
         sent(**{name: value})
 
-    assert f"filter_parameters[{name!r}] is {value!r} ({type(value).__name__}): expected " in str(
-        caught.value
-    )
+    first, second, third = str(caught.value).splitlines()
+    assert first == f"filter_parameters[{name!r}] is invalid."
+    assert second == f"It is {value!r} ({type(value).__name__})."
+    assert third.startswith("Expected ")
 
 
 @pytest.mark.parametrize("value", [None, "None"])
 @pytest.mark.parametrize("name", [*sorted(REFERENCE), "portal_only"])
-def test_none_and_what_a_template_makes_of_it_leave_a_filter_out(name: str, value: Any):
+def test_none_omits_a_filter(name: str, value: Any):
     assert parse_filter_parameters({name: value, "tollfree_only": True} | {name: value})[0] == (
         {} if name == "tollfree_only" else {"tollfree_only": True}
     )
 
 
 @pytest.mark.parametrize("parameters", [None, "None", {}, "{}"])
-def test_no_filters_at_all_select_every_call(parameters: Any):
+def test_no_filters_select_every_call(parameters: Any):
     assert parse_filter_parameters(parameters) == ({}, None)
 
 
@@ -137,7 +136,7 @@ def test_no_filters_at_all_select_every_call(parameters: Any):
         '{"direction": "inbound", "duration_less_than": 60, "tollfree_only": true, "caller_ip": null}',
     ],
 )
-def test_a_whole_mapping_that_a_template_rendered_to_text_is_read(text: str):
+def test_mapping_rendered_to_text_is_parsed(text: str):
     filters, window = parse_filter_parameters(text)
 
     assert filters == {"direction": "inbound", "duration_less_than": 60, "tollfree_only": True}
@@ -145,30 +144,30 @@ def test_a_whole_mapping_that_a_template_rendered_to_text_is_read(text: str):
 
 
 @pytest.mark.parametrize("parameters", ["", "direction=inbound", "[1]", 5, ["direction"], "{'a': "])
-def test_what_is_no_mapping_is_refused_with_itself(parameters: Any):
+def test_value_that_is_not_a_mapping_is_rejected(parameters: Any):
     with pytest.raises(FlowrouteValueError) as caught:
         parse_filter_parameters(parameters)
 
-    assert f"filter_parameters is {parameters!r}" in str(caught.value)
-    assert "expected a dict" in str(caught.value)
+    assert f"It is {parameters!r} ({type(parameters).__name__})." in str(caught.value)
+    assert "Expected a dict" in str(caught.value)
 
 
-def test_a_name_that_is_no_text_is_refused():
-    with pytest.raises(FlowrouteValueError, match="the name 5: names are text"):
+def test_name_that_is_not_text_is_rejected():
+    with pytest.raises(FlowrouteValueError, match=r"(?s)the name 5.*must be text"):
         parse_filter_parameters({5: "a"})
 
 
 @pytest.mark.parametrize(("low", "high"), [(60, 60), ("61", 60), (1, "0.5")])
 @pytest.mark.parametrize("quantity", ["duration", "cost"])
-def test_a_pair_that_selects_nothing_is_refused_with_both_values(quantity: str, low: Any, high: Any):
-    with pytest.raises(FlowrouteValueError, match="selects nothing") as caught:
+def test_range_that_selects_no_calls_is_rejected_with_both_values(quantity: str, low: Any, high: Any):
+    with pytest.raises(FlowrouteValueError, match="selects no calls") as caught:
         sent(**{f"{quantity}_greater_than": low, f"{quantity}_less_than": high})
 
     assert f"{quantity}_greater_than is {float(low):g}" in str(caught.value).replace(".0", "")
     assert f"{quantity}_less_than is {float(high):g}" in str(caught.value).replace(".0", "")
 
 
-def test_a_pair_that_selects_something_is_sent():
+def test_range_that_selects_calls_is_sent():
     assert sent(duration_greater_than=0, duration_less_than="60") == {
         "duration_greater_than": 0,
         "duration_less_than": 60,
@@ -184,7 +183,7 @@ def test_a_pair_that_selects_something_is_sent():
         ("start_call_starttime", WINDOW_START),
     ],
 )
-def test_an_unknown_name_is_sent_with_a_warning_that_names_the_nearest(
+def test_unknown_filter_is_sent_with_a_warning_and_the_nearest_name(
     name: str, nearest: str, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING):
@@ -193,36 +192,36 @@ def test_an_unknown_name_is_sent_with_a_warning_that_names_the_nearest(
     assert len(caplog.records) == 1
     assert repr(name) in caplog.text
     assert f"did you mean {nearest!r}?" in caplog.text
-    assert "sent as it stands" in caplog.text
+    assert "It is sent unchanged." in caplog.text
 
 
-def test_an_unknown_name_like_no_other_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture):
+def test_unknown_filter_without_a_similar_name_is_sent(caplog: pytest.LogCaptureFixture):
     assert sent(e911=True) == {"e911": True}
     assert "'e911'" in caplog.text
     assert "did you mean" not in caplog.text
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))
-def test_a_known_name_is_not_warned_about(name: str, caplog: pytest.LogCaptureFixture):
+def test_known_filter_logs_no_warning(name: str, caplog: pytest.LogCaptureFixture):
     sent(**{name: next(written for known, written, _ in RIGHT if known == name)})
 
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("day", [date(2026, 11, 23), datetime(2026, 11, 23, tzinfo=UTC)])
-def test_a_date_under_an_unknown_name_is_sent_in_flowroutes_form(day: date):
+def test_date_in_an_unknown_filter_is_sent_in_flowroutes_format(day: date):
     assert sent(answered_after=day) == {"answered_after": "2026-11-23 00:00:00"}
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), object, b"bytes"])
-def test_an_unknown_name_with_what_json_cannot_hold_is_refused(value: Any):
+def test_unknown_filter_that_json_cannot_represent_is_rejected(value: Any):
     with pytest.raises(
-        FlowrouteValueError, match=r"filter_parameters\['portal_only'\].*something JSON can hold"
+        FlowrouteValueError, match=r"(?s)filter_parameters\['portal_only'\].*a value that JSON can represent"
     ):
         sent(portal_only=value)
 
 
-def test_a_window_among_the_filters_is_taken_out_of_them():
+def test_window_in_the_filters_is_returned_separately():
     filters, window = parse_filter_parameters(
         {WINDOW_START: date(2026, 11, 22), WINDOW_END: "2026-11-23 01:00:00+01:00", "direction": "inbound"}
     )
@@ -232,12 +231,12 @@ def test_a_window_among_the_filters_is_taken_out_of_them():
 
 
 @pytest.mark.parametrize(("present", "absent"), [(WINDOW_START, WINDOW_END), (WINDOW_END, WINDOW_START)])
-def test_half_a_window_is_refused(present: str, absent: str):
-    with pytest.raises(FlowrouteValueError, match=f"{present} .'2026-11-23'. alone"):
+def test_window_with_one_end_is_rejected(present: str, absent: str):
+    with pytest.raises(FlowrouteValueError, match=f"(?s){present}, but not.*is '2026-11-23'.*{absent}"):
         parse_filter_parameters({present: "2026-11-23", absent: "None"})
 
 
-def test_what_is_sent_has_the_window_in_flowroutes_form_and_is_json():
+def test_built_parameters_are_json_with_flowroutes_time_format():
     window = Window("2026-11-22T00:00:00+02:00", "2026-11-23")  # type: ignore[arg-type]
 
     parameters = build_filter_parameters(window, sent(tollfree_only="true", cost_less_than=Decimal("0.50")))
@@ -272,7 +271,7 @@ requests = st.fixed_dictionaries({}, optional=values).filter(are_possible)
 
 
 @given(requests)
-def test_reading_filters_again_changes_nothing(written: dict[str, Any]):
+def test_parsing_filters_again_changes_nothing(written: dict[str, Any]):
     filters, _ = parse_filter_parameters(written)
 
     again, _ = parse_filter_parameters(filters)
@@ -283,7 +282,7 @@ def test_reading_filters_again_changes_nothing(written: dict[str, Any]):
 
 
 @given(requests)
-def test_filters_come_through_a_template_as_they_were_each_alone_or_all_at_once(written: dict[str, Any]):
+def test_filters_survive_rendering_one_by_one_and_as_a_whole(written: dict[str, Any]):
     filters, _ = parse_filter_parameters(written)
 
     assert parse_filter_parameters({name: str(value) for name, value in written.items()})[0] == filters
@@ -292,19 +291,19 @@ def test_filters_come_through_a_template_as_they_were_each_alone_or_all_at_once(
 
 
 @pytest.mark.parametrize("value", [None, "None"])
-def test_no_callback_url_is_none(value: Any):
+def test_missing_callback_url_is_none(value: Any):
     assert parse_callback_url(value) is None
 
 
 @pytest.mark.parametrize("value", ["http://example.com", "https://example.com:8443/cdrs?token=x"])
-def test_a_callback_url_is_kept(value: str):
+def test_callback_url_is_unchanged(value: str):
     assert parse_callback_url(value) == value
 
 
 @pytest.mark.parametrize(
     "value", ["", "example.com/cdrs", "ftp://example.com", "https://", 5, ["https://example.com"]]
 )
-def test_a_callback_url_that_flowroute_cannot_reach_is_refused(value: Any):
+def test_invalid_callback_url_is_rejected(value: Any):
     with pytest.raises(FlowrouteValueError) as caught:
         parse_callback_url(value)
-    assert f"callback_url is {value!r}" in str(caught.value)
+    assert f"callback_url is not a URL that Flowroute can reach.\nIt is {value!r}." in str(caught.value)

@@ -1,4 +1,4 @@
-"""When two requests ask for the same calls, in whichever forms Flowroute echoes them."""
+"""When two requests select the same calls, in each format in which Flowroute returns them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SENT = {
         ("portal_only", '["a", 1]'),
     ],
 )
-def test_an_echo_in_another_form_is_the_same_request(name: str, echoed: Any):
+def test_echo_in_another_format_is_the_same_request(name: str, echoed: Any):
     assert same_request(SENT, {**SENT, name: echoed})
     assert same_request({**SENT, name: echoed}, SENT)
 
@@ -62,12 +62,12 @@ def test_an_echo_in_another_form_is_the_same_request(name: str, echoed: Any):
 @pytest.mark.parametrize(
     "name", ["callerid_numbers", "duration_less_than", "cost_greater_than", "another_portal_only"]
 )
-def test_a_filter_echoed_as_nothing_is_the_same_as_none(name: str, default: Any):
+def test_empty_filter_in_the_echo_is_the_same_as_none(name: str, default: Any):
     assert same_request(SENT, {**SENT, name: default})
 
 
 @pytest.mark.parametrize("default", [False, "false", "False"])
-def test_a_filter_echoed_as_false_is_the_same_as_none(default: Any):
+def test_false_in_the_echo_is_the_same_as_none(default: Any):
     assert same_request(SENT, {**SENT, "exclude_cancelled": default})
 
 
@@ -95,17 +95,17 @@ def test_a_filter_echoed_as_false_is_the_same_as_none(default: Any):
         ("another_portal_only", 0),
     ],
 )
-def test_what_asks_for_other_calls_is_another_request(name: str, other: Any):
+def test_request_for_other_calls_is_another_request(name: str, other: Any):
     assert not same_request(SENT, {**SENT, name: other})
     assert not same_request({**SENT, name: other}, SENT)
 
 
-def test_two_echoes_that_nobody_can_read_are_the_same_only_if_they_are_equal():
+def test_invalid_echoes_are_the_same_only_if_they_are_equal():
     assert same_request({"direction": "sideways"}, {"direction": "sideways"})
     assert not same_request({"direction": "sideways"}, {"direction": "up"})
 
 
-def in_another_form(value: Any, name: str, offset: timezone) -> Any:
+def in_another_format(value: Any, name: str, offset: timezone) -> Any:
     if name in (WINDOW_START, WINDOW_END):
         return datetime.fromisoformat(f"{value}+00:00").astimezone(offset).isoformat()
     return str(value[::-1]) if isinstance(value, list) else value if isinstance(value, str) else str(value)
@@ -117,14 +117,14 @@ def in_another_form(value: Any, name: str, offset: timezone) -> Any:
     seconds=st.integers(1, 92 * 86400),
     offset=st.integers(-12, 14).map(lambda hours: timezone(timedelta(hours=hours))),
 )
-def test_a_request_is_the_same_as_each_of_its_echoes(
+def test_request_is_the_same_as_each_of_its_echoes(
     written: dict[str, Any], start: datetime, seconds: int, offset: timezone
 ):
     filters, _ = parse_filter_parameters(written)
     sent = build_filter_parameters(
         Window(start, start + timedelta(seconds=seconds, microseconds=999_999)), filters
     )
-    echo = {name: in_another_form(value, name, offset) for name, value in sent.items()}
+    echo = {name: in_another_format(value, name, offset) for name, value in sent.items()}
 
     assert same_request(sent, echo)
     assert same_request(echo, sent)
@@ -132,7 +132,7 @@ def test_a_request_is_the_same_as_each_of_its_echoes(
     assert not same_request(sent, {**echo, WINDOW_START: (start - timedelta(days=1)).isoformat()})
 
 
-def test_a_fingerprint_is_the_same_for_every_form_of_a_request_and_another_for_another():
+def test_fingerprint_identifies_a_request_in_every_format():
     echoed = {
         **SENT,
         WINDOW_START: "2019-01-01T03:00:00+03:00",
@@ -143,5 +143,5 @@ def test_a_fingerprint_is_the_same_for_every_form_of_a_request_and_another_for_a
     assert len({fingerprint({**SENT, name: "7"}) for name in SENT} | {fingerprint(SENT)}) == len(SENT) + 1
 
 
-def test_a_fingerprint_does_not_depend_on_the_process():
+def test_fingerprint_does_not_depend_on_the_process():
     assert fingerprint(SENT) == "bfd99e242f393e8454212f2a1d9fcb8f"

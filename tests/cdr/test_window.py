@@ -1,4 +1,4 @@
-"""What a window promises: which calls an export holds, and that adjacent windows neither lose nor double one."""
+"""Which calls a window selects, and that adjacent windows have no gap and no overlap."""
 
 from __future__ import annotations
 
@@ -28,22 +28,24 @@ instants = st.datetimes(
     "written",
     [
         pytest.param(MIDNIGHT, id="aware"),
-        pytest.param(MIDNIGHT.replace(tzinfo=None), id="naive means UTC"),
+        pytest.param(MIDNIGHT.replace(tzinfo=None), id="no time zone means UTC"),
         pytest.param(date(2026, 11, 23), id="a date is its midnight"),
         pytest.param(pendulum.datetime(2026, 11, 23), id="pendulum"),
-        pytest.param(pendulum.datetime(2026, 11, 22, 19, tz="America/New_York"), id="pendulum elsewhere"),
+        pytest.param(
+            pendulum.datetime(2026, 11, 22, 19, tz="America/New_York"), id="pendulum in another time zone"
+        ),
         pytest.param(datetime(2026, 11, 23, 3, tzinfo=timezone(timedelta(hours=3))), id="an offset"),
-        pytest.param("2026-11-23 00:00:00", id="Flowroute's own form"),
-        pytest.param("2026-11-23", id="text of a date"),
+        pytest.param("2026-11-23 00:00:00", id="Flowroute's format"),
+        pytest.param("2026-11-23", id="a date as text"),
         pytest.param("2026-11-23T00:00:00Z", id="ISO with Z"),
         pytest.param("2026-11-23 00:00:00+00:00", id="as Airflow renders it"),
         pytest.param("2026-11-23 03:00:00+03:00", id="text with an offset"),
-        pytest.param("2026-11-22T17:30:00-06:30", id="text with an odd offset"),
-        pytest.param("2026-11-23T00:00:00.999999+00:00", id="fractions are floored"),
+        pytest.param("2026-11-22T17:30:00-06:30", id="text with an offset of half an hour"),
+        pytest.param("2026-11-23T00:00:00.999999+00:00", id="fractions are rounded down"),
         pytest.param(" 2026-11-23 00:00:00\n", id="space around it"),
     ],
 )
-def test_every_way_to_write_an_instant_means_the_same_second_in_utc(written: Any):
+def test_every_format_of_a_time_gives_the_same_second_in_utc(written: Any):
     instant = parse_instant(written, "start")
 
     assert instant == MIDNIGHT
@@ -66,29 +68,31 @@ def test_every_way_to_write_an_instant_means_the_same_second_in_utc(written: Any
         ["2026-11-23"],
     ],
 )
-def test_what_is_no_instant_is_refused_with_its_name_and_value(written: Any):
+def test_invalid_time_is_rejected_with_its_name_and_value(written: Any):
     with pytest.raises(FlowrouteValueError) as caught:
         parse_instant(written, "start_call_start_time")
 
-    assert f"start_call_start_time is {written!r}" in str(caught.value)
-    assert "ISO 8601" in str(caught.value)
+    first, second, third = str(caught.value).splitlines()
+    assert first.startswith("start_call_start_time ")
+    assert second.startswith(f"It is {written!r}")
+    assert "ISO 8601" in third
 
 
-def test_text_that_a_template_rendered_wrongly_says_that_the_template_did_it():
+def test_error_for_rendered_text_mentions_the_template():
     with pytest.raises(
-        FlowrouteValueError, match="if it comes from a template, that template rendered to this"
+        FlowrouteValueError, match="If it comes from a template, the template rendered to this text"
     ):
         Window("None", "2026-11-24")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("written", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
-def test_an_instant_beyond_the_calendar_in_utc_is_refused_like_any_other_wrong_one(written: str):
-    with pytest.raises(FlowrouteValueError, match="start is "):
+def test_time_outside_the_calendar_is_rejected(written: str):
+    with pytest.raises(FlowrouteValueError, match="start is outside the calendar"):
         parse_instant(written, "start")
 
 
 @given(instants)
-def test_an_instant_survives_being_written_and_read_again(instant: datetime):
+def test_formatted_time_is_parsed_to_the_same_time(instant: datetime):
     read = parse_instant(instant, "start")
 
     assert parse_instant(format_instant(read), "start") == read
@@ -97,16 +101,16 @@ def test_an_instant_survives_being_written_and_read_again(instant: datetime):
 
 
 @given(st.lists(instants, min_size=3, max_size=3, unique=True))
-def test_adjacent_windows_tile_even_when_their_ends_bear_fractions(three: list[datetime]):
+def test_adjacent_windows_are_contiguous_also_with_fractions(three: list[datetime]):
     first, middle, last = sorted(three)
-    whole = [parse_instant(instant, "end") for instant in (first, middle, last)]
-    if len(set(whole)) < 3:
-        return  # within one second: an empty window, which is refused
+    rounded = [parse_instant(instant, "end") for instant in (first, middle, last)]
+    if len(set(rounded)) < 3:
+        return  # within one second: an empty window, which is rejected
 
     early, late = Window(first, middle), Window(str(middle), last.isoformat())  # type: ignore[arg-type]
 
     assert early.end == late.start
-    assert (early.start, late.end) == (whole[0], whole[2])
+    assert (early.start, late.end) == (rounded[0], rounded[2])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_adjacent_windows_tile_even_when_their_ends_bear_fractions(three: list[d
         ("2026-11-23 03:00:00+03:00", "2026-11-23 00:00:00Z"),
     ],
 )
-def test_an_empty_window_is_refused_with_both_its_ends(start: Any, end: Any):
+def test_empty_window_is_rejected_with_both_ends(start: Any, end: Any):
     with pytest.raises(FlowrouteValueError, match="The window is empty") as caught:
         Window(start, end)
 
@@ -130,21 +134,21 @@ def test_an_empty_window_is_refused_with_both_its_ends(start: Any, end: Any):
     ("start", "end", "named"),
     [("None", "2026-11-23", "start_call_start_time"), ("2026-11-23", "soon", "start_call_end_time")],
 )
-def test_a_window_says_which_of_its_ends_is_wrong(start: Any, end: Any, named: str):
-    with pytest.raises(FlowrouteValueError, match=f"{named} is "):
+def test_error_names_the_invalid_end_of_a_window(start: Any, end: Any, named: str):
+    with pytest.raises(FlowrouteValueError, match=f"{named} is not a date and time"):
         Window(start, end)
 
 
-def test_a_window_may_end_now_but_not_later():
+def test_window_can_end_now_but_not_later():
     Window(MIDNIGHT, NOW).check_exportable(NOW)
 
     with pytest.raises(FlowrouteValueError, match="ends in the future") as caught:
         Window(MIDNIGHT, NOW + timedelta(seconds=1)).check_exportable(NOW)
     assert "2026-11-23 00:00:00 .. 2026-11-24 12:00:01 UTC" in str(caught.value)
-    assert "it is 2026-11-24 12:00:00 UTC" in str(caught.value)
+    assert "It is 2026-11-24 12:00:00 UTC" in str(caught.value)
 
 
-def test_a_window_of_92_days_is_fine_and_one_second_more_is_not():
+def test_window_is_at_most_92_days_long():
     start = NOW - timedelta(days=200)
     Window(start, start + timedelta(days=92)).check_exportable(NOW)
 
@@ -159,24 +163,22 @@ def test_a_window_of_92_days_is_fine_and_one_second_more_is_not():
     seconds=st.integers(min_value=1, max_value=400 * 86400),
     max_days=st.integers(min_value=1, max_value=MAX_DAYS),
 )
-def test_the_pieces_of_a_split_window_tile_it_and_fit_one_export_each(
-    start: datetime, seconds: int, max_days: int
-):
+def test_parts_of_a_split_window_are_contiguous(start: datetime, seconds: int, max_days: int):
     window = Window(start, start.astimezone(UTC) + timedelta(seconds=seconds))
 
-    pieces = list(window.split(max_days))
+    parts = list(window.split(max_days))
 
-    assert pieces[0].start == window.start
-    assert pieces[-1].end == window.end
-    assert all(early.end == late.start for early, late in itertools.pairwise(pieces))
-    assert all(piece.end - piece.start <= timedelta(days=max_days) for piece in pieces)
-    assert all(piece.end - piece.start == timedelta(days=max_days) for piece in pieces[:-1])
+    assert parts[0].start == window.start
+    assert parts[-1].end == window.end
+    assert all(early.end == late.start for early, late in itertools.pairwise(parts))
+    assert all(part.end - part.start <= timedelta(days=max_days) for part in parts)
+    assert all(part.end - part.start == timedelta(days=max_days) for part in parts[:-1])
 
 
-def test_a_year_is_four_exports():
+def test_year_is_four_exports():
     year = Window("2025-01-01", "2026-01-01")  # type: ignore[arg-type]
 
-    assert [str(piece) for piece in year.split()] == [
+    assert [str(part) for part in year.split()] == [
         "2025-01-01 00:00:00 .. 2025-04-03 00:00:00 UTC",
         "2025-04-03 00:00:00 .. 2025-07-04 00:00:00 UTC",
         "2025-07-04 00:00:00 .. 2025-10-04 00:00:00 UTC",
@@ -185,6 +187,6 @@ def test_a_year_is_four_exports():
 
 
 @pytest.mark.parametrize("max_days", [0, -1, 93])
-def test_a_split_that_one_export_cannot_hold_is_refused(max_days: int):
-    with pytest.raises(FlowrouteValueError, match=f"max_days is {max_days}.*at most 92"):
+def test_split_into_parts_longer_than_an_export_is_rejected(max_days: int):
+    with pytest.raises(FlowrouteValueError, match=f"(?s)max_days is {max_days}.*at most 92"):
         list(Window(MIDNIGHT, NOW).split(max_days))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
-from airflow_provider_flowroute.api import idempotency
+from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.operators import cdr_export
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
@@ -77,9 +77,8 @@ class Task:
         #: What happens in each pause of a wait.
         self.meanwhile: Callable[[], object] = lambda: None
         clock = SimpleNamespace(sleep=self._sleep, monotonic=lambda: self.now, time=time.time)
-        for module in (idempotency, cdr_export):
-            monkeypatch.setattr(module, "time", clock)
-        monkeypatch.setattr("urllib3.util.retry.time", SimpleNamespace(sleep=lambda _: None, time=time.time))
+        monkeypatch.setattr(cdr_export, "time", clock)
+        monkeypatch.setitem(FlowrouteClient.__init__.__kwdefaults__, "clock", clock)
         self.account = account
         self.store = TaskStateStore() if has_store else None
         self.options = {"flowroute_conn_id": CONNECTION, "retries": RETRIES, **options}
