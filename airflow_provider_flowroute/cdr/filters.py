@@ -172,7 +172,7 @@ def parse_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window 
     ends = [name for name in (WINDOW_START, WINDOW_END) if name in given]
     if len(ends) == 1:
         raise FlowrouteValueError(
-            f"filter_parameters has {ends[0]}, but not the other end of the window.\n"
+            f"filter_parameters has only one end of the window.\n"
             f"{ends[0]} is {given[ends[0]]!r}.\n"
             f"Give both {WINDOW_START} and {WINDOW_END}."
         )

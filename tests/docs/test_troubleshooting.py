@@ -1,7 +1,7 @@
-"""Every message of an error that this package can raise has its cause and its cure in docs/troubleshooting.md.
+"""docs/troubleshooting.md explains the cause and the fix of every error message of this package.
 
-A new ``raise`` needs a row in the section of its error, with some of the message's own words in the first column, ``…``
-for what differs from case to case.
+A new ``raise`` needs a row in the section of its error. The first column quotes a part of the message, with ``…`` for
+the parts that differ from case to case.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ ERRORS = {
     for name, value in vars(exceptions).items()
     if isinstance(value, type) and issubclass(value, exceptions.FlowrouteError)
 }
-#: Says of another error which export and file it is about.
+#: Adds the export and the file to another error.
 WRAPPER = "type(e)"
 
 
 @dataclass(frozen=True)
 class Message:
-    """What an error says, and where it is raised."""
+    """A message of an error, and where it is raised."""
 
     error: str
     words: str
@@ -40,7 +40,7 @@ class Message:
 
 
 def messages() -> Iterator[Message]:
-    """All messages of the package: the first argument of each error, and the advice beside an error in a table."""
+    """Iterate over all messages: the first argument of an error, or the advice next to an error in a table."""
     for path in sorted(PACKAGE.rglob("*.py")):
         if "simulator" in path.relative_to(PACKAGE).parts:
             continue
@@ -68,7 +68,7 @@ def _raised(node: ast.AST) -> tuple[str, ast.expr | None]:
 
 
 def _words(said: ast.expr, constants: dict[str, ast.expr]) -> str:
-    """A message with ``…`` for what only a run can tell."""
+    """Return a message with ``…`` for the parts that are known only at run time."""
     if isinstance(said, ast.Call) and isinstance(said.func, ast.Attribute) and said.func.attr == "format":
         said = said.func.value
     if isinstance(said, ast.Name):
@@ -79,7 +79,7 @@ def _words(said: ast.expr, constants: dict[str, ast.expr]) -> str:
 
 
 def sections() -> dict[str, list[list[str]]]:
-    """The rows of each error's table: message, cause, cure."""
+    """Return the rows of each error's table: message, cause, fix."""
     parts = re.split(r"^## (\w+)$", PAGE, flags=re.MULTILINE)[1:]
     return {
         error: [
@@ -95,30 +95,29 @@ MESSAGES = list(messages())
 
 
 def explained(error: str) -> list[str]:
-    """The words by which an error's messages are known on the page."""
-    wanted = SECTIONS if error == WRAPPER else [error]
+    """Return the quoted parts of an error's messages on the page."""
     return [
         words
-        for each in wanted
-        for row in SECTIONS.get(each, [])
+        for name in (SECTIONS if error == WRAPPER else [error])
+        for row in SECTIONS.get(name, [])
         for words in re.findall("`([^`]+)`", row[0])
     ]
 
 
 def says(message: Message, words: str) -> bool:
-    """Whether these words of the page are some of the message's."""
+    """Return whether a message contains these words of the page."""
     pieces = [re.escape(piece) for piece in words.split("…")]
-    return re.search(".*?".join(pieces), message.words) is not None
+    return re.search(".*?".join(pieces), message.words, re.DOTALL) is not None
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.where)
-def test_every_message_is_explained(message: Message):
+def test_every_message_has_a_row(message: Message):
     assert any(says(message, words) for words in explained(message.error)), (
         f"{message.where}: give {message.words!r} a row below '## {message.error}' in docs/troubleshooting.md"
     )
 
 
-def test_every_error_has_a_section_and_every_row_a_cause_and_a_cure():
+def test_every_error_has_a_section_and_every_row_has_three_cells():
     assert set(SECTIONS) == ERRORS
     for error, rows in SECTIONS.items():
         assert rows or error == "FlowrouteAPIError", f"{error}: no message"
@@ -127,18 +126,20 @@ def test_every_error_has_a_section_and_every_row_a_cause_and_a_cure():
             assert all(row), row
 
 
-def test_nothing_is_explained_that_is_never_said():
-    said = {error: [each for each in MESSAGES if each.error in (error, WRAPPER)] for error in SECTIONS}
+def test_every_row_quotes_a_message_that_exists():
+    raised = {
+        error: [message for message in MESSAGES if message.error in (error, WRAPPER)] for error in SECTIONS
+    }
     stale = [
         f"{error}: {words}"
         for error in SECTIONS
         for words in explained(error)
-        if not any(says(message, words) for message in said[error])
+        if not any(says(message, words) for message in raised[error])
     ]
     assert stale == []
 
 
-def test_the_messages_are_found():
+def test_messages_are_found():
     assert len(MESSAGES) > 50
     assert {"window.py", "client.py", "cdr_export.py", "errors.py"} <= {
         message.where.split(":")[0].rsplit("/", 1)[-1] for message in MESSAGES

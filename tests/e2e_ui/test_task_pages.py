@@ -46,7 +46,7 @@ def test_the_logs_tell_the_story_in_order_and_nothing_else(pages: Any, ui: Any):
     assert told == {
         "create": [
             "INFO - Calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC, filters: {'direction': 'inbound'}",
-            f"INFO - Flowroute is building export {export_id}.",
+            f"INFO - Created export {export_id}.",
         ],
         "wait": [
             f"INFO - Export {export_id} is completed: 1 call, 0.5 billed minutes, 0.004748 USD.",

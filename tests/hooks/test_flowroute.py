@@ -210,7 +210,7 @@ def test_the_connection_test_is_green_with_good_keys_and_is_one_cheap_read(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "401: The access key or the secret key is not valid"),
+        ({}, "The access key or the secret key is not valid"),
         ({"password": None}, "no Secret Key"),
         ({"host": "http://api.flowroute.com"}, "over http the keys"),
         ({"extra": {"retries": "many"}}, "'retries' is 'many'"),

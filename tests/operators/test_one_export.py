@@ -308,7 +308,7 @@ def test_the_log_tells_the_story(account, a_task, caplog, capsys):
         "Export 38647 is completed.",
     ]
     assert re.findall("|".join(re.escape(line) for line in story), log) == story
-    assert caplog.text.count("Flowroute is building export 38647.") == 1
+    assert caplog.text.count("Created export 38647.") == 1
 
 
 def test_refused_keys_end_a_later_try_for_good(account, a_task):

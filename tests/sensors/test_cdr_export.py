@@ -173,7 +173,7 @@ def test_good_news_are_checked_with_flowroute(an_account):
     an_account(processing_seconds=float("inf"))
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
-    with pytest.raises(CdrExportNotCompletedError, match="still processing"):
+    with pytest.raises(CdrExportNotCompletedError, match="status is processing"):
         resume({"status": "completed", "export_id": export_id, "message": ""})
 
 

@@ -323,7 +323,7 @@ def test_a_link_that_is_refused_twice_fails_without_retries_and_says_what_to_do(
     export_id = new_export()
     account.add_fault("expired_link", times=None)
 
-    with pytest.raises(AirflowFailException, match="make a new export"):
+    with pytest.raises(AirflowFailException, match="create a new export"):
         land(export_id, str(tmp_path / "week.csv"))
 
 

@@ -64,7 +64,7 @@ def test_a_failed_export_fires_with_its_story(account):
     [[event]] = events(a_trigger(export_id))
 
     assert (event["status"], event["export_id"]) == ("failed", export_id)
-    assert "Make a new one" in event["message"]
+    assert "Create a new export" in event["message"]
 
 
 def test_a_permanent_error_fires_with_flowroutes_words(account):
