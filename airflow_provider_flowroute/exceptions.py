@@ -31,6 +31,9 @@ contains a download link or a key, because messages reach task logs, the trigger
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class FlowrouteError(Exception):
     """Base class of all errors of this package."""
@@ -69,8 +72,9 @@ class FlowrouteAPIError(FlowrouteError):
 
     :param message: the complete message for the user.
     :param status_code: the HTTP status.
-    :param detail: Flowroute's description of the error, if there is one.
-    :param error_id: the error ID to quote to Flowroute support, if there is one.
+    :param errors: Flowroute's error objects, as JSON.
+    :param detail: Flowroute's description of the first error, if there is one.
+    :param error_id: ID of the first error, to quote to Flowroute support, if there is one.
     :param retry_after: seconds to wait, from the ``Retry-After`` header.
     """
 
@@ -79,12 +83,14 @@ class FlowrouteAPIError(FlowrouteError):
         message: str,
         *,
         status_code: int,
+        errors: Sequence[Mapping[str, Any]] = (),
         detail: str | None = None,
         error_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
+        self.errors = errors
         self.detail = detail
         self.error_id = error_id
         self.retry_after = retry_after

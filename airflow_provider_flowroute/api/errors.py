@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
 
@@ -56,30 +56,35 @@ def error_from_response(response: Response, what: str, name: str) -> FlowrouteAP
     :param name: the ID of the Airflow connection.
     """
     status = response.status_code
-    detail, error_id = _first_error(response)
+    errors = _errors(response)
     error_class, advice = _BY_STATUS.get(status, _SERVER_SIDE if status >= 500 else _REJECTED)
-    message = f"{what}: Flowroute answered {status} {response.reason or ''}".rstrip() + "."
-    if detail:
-        message += f"\n{detail}"
-    if error_id:
-        message += f"\nError ID for Flowroute support: {error_id}"
+    lines = [f"{what}: Flowroute answered {status} {response.reason or ''}".rstrip() + "."]
+    for error in errors:
+        detail, error_id = _text(error, "detail", "title"), _text(error, "id")
+        lines.append(
+            f"{detail or ''} {f'(error ID for Flowroute support: {error_id})' if error_id else ''}".strip()
+        )
+    first = errors[0] if errors else {}
     return error_class(
-        f"{message}\n{advice.format(name=name)}",
+        "\n".join([*filter(None, lines), advice.format(name=name)]),
         status_code=status,
-        detail=detail,
-        error_id=error_id,
+        errors=errors,
+        detail=_text(first, "detail", "title"),
+        error_id=_text(first, "id"),
         retry_after=_seconds(response.headers.get("Retry-After")),
     )
 
 
-def _first_error(response: Response) -> tuple[str | None, str | None]:
-    """Return the description and the ID of the first error in the body, if there is one."""
+def _text(error: Mapping[str, Any], *names: str) -> str | None:
+    return next((str(error[name]) for name in names if error.get(name)), None)
+
+
+def _errors(response: Response) -> list[Mapping[str, Any]]:
+    """Return the JSON:API error objects of the body."""
     try:
-        error = response.json()["errors"][0]
-        detail, error_id = error.get("detail") or error.get("title"), error.get("id")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None, None
-    return (str(detail) if detail else None), (str(error_id) if error_id else None)
+        return [error for error in response.json()["errors"] if isinstance(error, Mapping)]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _seconds(header: str | None) -> float | None:

@@ -80,7 +80,7 @@ def test_error_names_the_operation_the_cause_and_the_fix(
     first, *rest = str(error).splitlines()
     assert first.startswith(f"{call}: Flowroute answered {status}")
     assert len(first) <= 80
-    assert rest[:2] == ["Invalid value: so and so.", "Error ID for Flowroute support: f3a378a2"]
+    assert rest[0] == "Invalid value: so and so. (error ID for Flowroute support: f3a378a2)"
     assert (error.status_code, error.detail, error.error_id) == (
         status,
         "Invalid value: so and so.",
@@ -99,8 +99,9 @@ def test_error_names_the_operation_the_cause_and_the_fix(
         ({"errors": []}, None, None),
         ({"errors": ["words"]}, None, None),
         ({"errors": None}, None, None),
+        ({"errors": [{}]}, None, None),
         ({"errors": [{"title": "Only a title"}]}, "Only a title", None),
-        ({"errors": [{"id": 17, "detail": 5}]}, "5", "17"),
+        ({"errors": ["words", {"detail": "The second"}]}, "The second", None),
     ],
 )
 def test_error_without_a_description_has_a_complete_message(body: Any, detail: Any, error_id: Any):
@@ -114,6 +115,28 @@ def test_error_without_a_description_has_a_complete_message(body: Any, detail: A
     first, *rest = str(caught.value).splitlines()
     assert first == "Reading CDR export 1: Flowroute answered 502 Bad Gateway."
     assert (detail in rest) == (detail is not None)
+
+
+def test_error_shows_all_errors_of_the_answer():
+    errors = [
+        {"id": "f3a378a2", "detail": "start_call_start_time is improperly formatted."},
+        {"id": 17, "detail": 5},
+        {"title": "Only a title"},
+    ]
+    with (
+        serving(lambda answer: answer.send(422, {"errors": errors})) as server,
+        pytest.raises(FlowrouteRequestError) as caught,
+    ):
+        client_at(server.url).create_cdr_export(PARAMETERS)
+
+    assert str(caught.value).splitlines()[1:-2] == [
+        "start_call_start_time is improperly formatted. (error ID for Flowroute support: f3a378a2)",
+        "5 (error ID for Flowroute support: 17)",
+        "Only a title",
+    ]
+    assert caught.value.errors == errors
+    assert caught.value.detail == "start_call_start_time is improperly formatted."
+    assert caught.value.error_id == "f3a378a2"
 
 
 @pytest.mark.parametrize(

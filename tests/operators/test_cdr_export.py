@@ -93,7 +93,7 @@ def test_flowroutes_own_words_and_its_error_id_reach_the_user(account):
     account.add_fault("forbidden", on="create", detail="Exports are off for this account.")
 
     with pytest.raises(
-        AirflowFailException, match=r"(?s)403.*Exports are off for this account.*Error ID .*: \w+-"
+        AirflowFailException, match=r"(?s)403.*Exports are off for this account.*error ID .*: \w+-"
     ):
         create(**SAMPLE)
 
