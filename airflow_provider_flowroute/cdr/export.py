@@ -82,6 +82,8 @@ class CdrExport:
     :param status_text: the status as Flowroute returned it.
     :param download_url: link to the file. It is a secret, because anyone who has it can read the calls. It is
         never shown and never stored.
+    :param self_link: URL of the export in the API, as Flowroute returned it (``links.self``). It is never followed,
+        because Flowroute's links can name an internal http host.
     :param callback_url: URL to which Flowroute POSTs callbacks.
     :param requested_at: when the export was requested.
     :param created_at: when the export was created.
@@ -98,6 +100,7 @@ class CdrExport:
     status: ExportStatus
     status_text: str
     download_url: str | None = field(default=None, repr=False)
+    self_link: str | None = field(default=None, repr=False)
     callback_url: str | None = field(default=None, repr=False)
     requested_at: datetime | None = None
     created_at: datetime | None = None
@@ -128,15 +131,21 @@ class CdrExport:
                 f"Flowroute's answer has no usable export ID: {export_id!r}.\n"
                 f"Check that the connection's host is Flowroute's API, and upgrade the provider."
             )
+        links = resource.get("links")
+        self_link = links.get("self") if isinstance(links, Mapping) else None
         try:
-            return cls._from_attributes(str(export_id), attributes)
+            return cls._from_attributes(
+                str(export_id), attributes, self_link if isinstance(self_link, str) else None
+            )
         except (FlowrouteUnexpectedResponseError, ValueError, TypeError, OverflowError) as e:
             raise FlowrouteUnexpectedResponseError(
                 f"Flowroute's description of export {export_id} is invalid.\n{e}\nUpgrade the provider."
             ) from None
 
     @classmethod
-    def _from_attributes(cls, export_id: str, attributes: Mapping[str, Any]) -> CdrExport:
+    def _from_attributes(
+        cls, export_id: str, attributes: Mapping[str, Any], self_link: str | None
+    ) -> CdrExport:
         num_calls = attributes.get("num_calls")
         # The response to a create has filters among the attributes, and some of them only there.
         top_level = {
@@ -147,6 +156,7 @@ class CdrExport:
             status=ExportStatus(attributes.get("status")),
             status_text=str(attributes.get("status")),
             download_url=_url(attributes.get("download_url"), "download_url"),
+            self_link=self_link,
             callback_url=_url(attributes.get("callback_url"), "callback_url"),
             requested_at=_instant(attributes.get("requested_at"), "requested_at"),
             created_at=_instant(attributes.get("created_at"), "created_at"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import ipaddress
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -63,10 +64,11 @@ def _parse_strings(name: str, value: object) -> list[str]:
     return texts
 
 
-def _parse_string(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _invalid(name, value, "text")
-    return value
+def _parse_ip_address(name: str, value: object) -> str:
+    try:
+        return str(ipaddress.ip_address(value.strip() if isinstance(value, str) else ""))
+    except ValueError:
+        raise _invalid(name, value, "an IP address, such as '203.0.113.7'") from None
 
 
 def _parse_number(name: str, value: object, unit: str) -> int | float:
@@ -102,7 +104,7 @@ def _parse_direction(name: str, value: object) -> str:
 
 
 #: Every documented filter except the window, with the parser of its value. ``custom_x_tag`` is the name of
-#: ``custom_x_tags`` in an older document.
+#: ``custom_x_tags`` in an older document. Flowroute's page describes ``cost_greater_than`` as "less than" by mistake.
 FILTERS: Mapping[str, Callable[[str, object], Any]] = {
     "number_aliases": _parse_strings,
     "number_aliases_contains": _parse_strings,
@@ -110,7 +112,7 @@ FILTERS: Mapping[str, Callable[[str, object], Any]] = {
     "callerid_numbers": _parse_strings,
     "custom_x_tags": _parse_strings,
     "custom_x_tag": _parse_strings,
-    "caller_ip": _parse_string,
+    "caller_ip": _parse_ip_address,
     "duration_greater_than": _parse_seconds,
     "duration_less_than": _parse_seconds,
     "cost_greater_than": _parse_dollars,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.filters import FILTERS, parse_literal
@@ -26,15 +27,39 @@ class CdrExportRequest:
     callback_url: str | None = None
 
     def matches(self, export: CdrExport) -> bool:
-        """Return whether this request creates such an export: the same calls and the same callback URL."""
-        return self.callback_url == export.callback_url and same_request(
-            self.filter_parameters, export.filter_parameters
-        )
+        """Return whether this request creates such an export: the same calls and the same callback URL.
+
+        An export for which Flowroute returns no callback URL can match any.
+
+        :param export: an export from any endpoint.
+        """
+        return (
+            export.callback_url in (None, "None")
+            or _canonical_url(self.callback_url) == _canonical_url(export.callback_url)
+        ) and same_request(self.filter_parameters, export.filter_parameters)
 
     @property
     def fingerprint(self) -> str:
         """Short text that identifies this request."""
         return fingerprint({**self.filter_parameters, "callback_url": self.callback_url})
+
+
+def _canonical_url(url: str | None) -> object:
+    """Return a value that is equal for URLs with other escapes, another case of the host or a trailing slash."""
+    try:
+        parts = urlsplit(url or "")
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return url
+    user = parts.netloc.rpartition("@")[0]
+    return (
+        parts.scheme,
+        user,
+        parts.hostname,
+        port,
+        unquote(parts.path).rstrip("/"),
+        unquote_plus(parts.query),
+    )
 
 
 def _canonical(name: str, value: object) -> object:

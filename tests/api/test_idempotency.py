@@ -206,9 +206,18 @@ def test_flowroutes_clock_can_differ_by_hours(flowroute: FlowrouteSimulator, hou
     assert found(flowroute) == export_id
 
 
-@pytest.mark.parametrize("url", [None, "http://127.0.0.1:9/another"])
-def test_export_with_another_callback_url_is_not_found(flowroute: FlowrouteSimulator, url: str | None):
-    create_ago(flowroute, callback_url=url)
+@pytest.mark.parametrize("url", [None, "http://127.0.0.1:9/ours/", "http://127.0.0.1:9/our%73"])
+def test_export_with_a_missing_or_normalized_callback_url_is_found(
+    flowroute: FlowrouteSimulator, url: str | None
+):
+    export_id = create_ago(flowroute, callback_url=url)
+
+    assert found(flowroute, callback_url="http://127.0.0.1:9/ours") == export_id
+
+
+def test_export_with_another_callback_url_is_not_found(flowroute: FlowrouteSimulator):
+    create_ago(flowroute, callback_url="http://127.0.0.1:9/another")
+    assert found(flowroute) is None
     assert found(flowroute, callback_url="http://127.0.0.1:9/ours") is None
 
     export_id = create_ago(flowroute, callback_url="http://127.0.0.1:9/ours")

@@ -43,8 +43,12 @@ ATTRIBUTES: dict[str, Any] = {
 }
 
 
+SELF_LINK = "https://api.flowroute.com/v2/cdrs/exports/38647"
+
+
 def resource(export_id: Any = "38647", **attributes: Any) -> dict[str, Any]:
-    return {"type": "cdrexport", "id": export_id, "attributes": {**ATTRIBUTES, **attributes}}
+    links = {"self": SELF_LINK}
+    return {"type": "cdrexport", "id": export_id, "links": links, "attributes": {**ATTRIBUTES, **attributes}}
 
 
 def an_export(**attributes: Any) -> CdrExport:
@@ -64,6 +68,12 @@ def test_every_structure_gives_the_same_export(shape: Any):
 
     assert export == an_export()
     assert export.id == "38647"
+    assert export.self_link == SELF_LINK
+
+
+@pytest.mark.parametrize("links", [None, [], {}, {"self": None}, {"self": {"href": SELF_LINK}}, {"self": 5}])
+def test_missing_or_unusual_self_link_is_none(links: Any):
+    assert CdrExport.from_resource({**resource(), "links": links}).self_link is None
 
 
 def test_values_are_converted_to_their_types():

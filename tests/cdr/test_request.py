@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.filters import build_filter_parameters, parse_filter_parameters
-from airflow_provider_flowroute.cdr.request import fingerprint, same_request
+from airflow_provider_flowroute.cdr.request import CdrExportRequest, fingerprint, same_request
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window
 from tests.cdr.test_filters import requests
 
@@ -105,6 +106,11 @@ def test_invalid_echoes_are_the_same_only_if_they_are_equal():
     assert not same_request({"direction": "sideways"}, {"direction": "up"})
 
 
+def an_export(callback_url: str | None) -> CdrExport:
+    attributes = {"status": "processing", "callback_url": callback_url, "filter_parameters": SENT}
+    return CdrExport.from_resource({"id": "1", "attributes": attributes})
+
+
 def in_another_format(value: Any, name: str, offset: timezone) -> Any:
     if name in (WINDOW_START, WINDOW_END):
         return datetime.fromisoformat(f"{value}+00:00").astimezone(offset).isoformat()
@@ -130,6 +136,46 @@ def test_request_is_the_same_as_each_of_its_echoes(
     assert same_request(echo, sent)
     assert not same_request(sent, {**echo, "caller_ip": "another"})
     assert not same_request(sent, {**echo, WINDOW_START: (start - timedelta(days=1)).isoformat()})
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        "https://example.com/cdrs/a%20b?token=x%2Fy",
+        "https://example.com/cdrs/a%20b/?token=x%2Fy",
+        "HTTPS://Example.com:443/cdrs/a%20b?token=x/y",
+        "https://example.com/cdrs/a b?token=x%2fy",
+        None,
+        "",
+        "None",
+    ],
+)
+def test_export_with_a_normalized_or_missing_callback_url_matches(echoed: Any):
+    request = CdrExportRequest(SENT, "https://example.com/cdrs/a%20b?token=x%2Fy")
+
+    assert request.matches(an_export(echoed))
+
+
+def test_trailing_slash_after_the_host_does_not_matter():
+    assert CdrExportRequest(SENT, "https://example.com").matches(an_export("https://example.com/"))
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        "https://example.com/cdrs?token=y",
+        "https://example.com/cdrs",
+        "https://example.com/CDRS?token=x",
+        "https://example.com:8443/cdrs?token=x",
+        "http://example.com/cdrs?token=x",
+        "https://example.org/cdrs?token=x",
+        "not a URL",
+        "https://example.com:port/cdrs?token=x",
+    ],
+)
+def test_export_with_another_callback_url_does_not_match(echoed: str):
+    assert not CdrExportRequest(SENT, "https://example.com/cdrs?token=x").matches(an_export(echoed))
+    assert not CdrExportRequest(SENT).matches(an_export(echoed))
 
 
 def test_fingerprint_identifies_a_request_in_every_format():
