@@ -30,11 +30,19 @@ from airflow_provider_flowroute.exceptions import FlowrouteValueError
 log = logging.getLogger(__name__)
 
 
-def _invalid(name: str, value: object, expected: str) -> FlowrouteValueError:
+#: Longest value in an error, in characters. A filter can list many phone numbers, which are personal data.
+_MAX_SHOWN = 40
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+    return f"{shown} ({type(value).__name__})"
+
+
+def _invalid(name: str, value: object, expected: str, subject: str = "It") -> FlowrouteValueError:
     return FlowrouteValueError(
-        f"filter_parameters[{name!r}] is invalid.\n"
-        f"It is {value!r} ({type(value).__name__}).\n"
-        f"Expected {expected}."
+        f"filter_parameters[{name!r}] is invalid.\n{subject} is {_shown(value)}.\nExpected {expected}."
     )
 
 
@@ -59,7 +67,7 @@ def _parse_strings(name: str, value: object) -> list[str]:
         # Native rendering converts '+12065551212' to an int. Flowroute accepts numbers with or without '+'.
         text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
         if not isinstance(text, str) or text in ("", "None"):
-            raise _invalid(name, value, f"{expected}; the entry {item!r} is not text")
+            raise _invalid(name, item, expected, subject="One entry")
         texts.append(text)
     return texts
 
@@ -127,13 +135,22 @@ FILTERS: Mapping[str, Callable[[str, object], Any]] = {
 }
 
 
-def _parse_unknown(name: str, value: object) -> Any:
+def _check_name(name: str, allow_unknown: bool) -> None:
+    if name in FILTERS:
+        return
     nearest = difflib.get_close_matches(name, [*FILTERS, WINDOW_START, WINDOW_END], n=1)
-    log.warning(
-        "filter_parameters has %r, which Flowroute's documents do not name%s It is sent unchanged.",
-        name,
-        f"; did you mean {nearest[0]!r}?" if nearest else ".",
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    if allow_unknown:
+        log.warning("filter_parameters has the unknown filter %r.%s It is sent unchanged.", name, hint)
+        return
+    raise FlowrouteValueError(
+        f"filter_parameters has the unknown filter {name!r}.\n"
+        f"Flowroute may ignore it and export every call.{hint}\n"
+        f"Correct the name, or set allow_unknown_filters=True to send the filter unchanged."
     )
+
+
+def _parse_unknown(name: str, value: object) -> Any:
     if isinstance(value, date):
         return format_instant(parse_instant(value, f"filter_parameters[{name!r}]"))
     try:
@@ -150,7 +167,7 @@ def _as_mapping(parameters: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise FlowrouteValueError(
             f"filter_parameters is not a mapping.\n"
-            f"It is {parameters!r} ({type(parameters).__name__}).\n"
+            f"It is {_shown(parameters)}.\n"
             f"Expected a dict of names and values."
         )
     for name in value:
@@ -161,14 +178,17 @@ def _as_mapping(parameters: object) -> Mapping[str, object]:
     return value
 
 
-def parse_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window | None]:
+def parse_filter_parameters(
+    parameters: object, allow_unknown: bool = False
+) -> tuple[dict[str, Any], Window | None]:
     """Validate the user's filters and restore the type of each value.
 
     A filter whose value is None (or the text ``'None'`` from a template) is omitted.
 
     :param parameters: a mapping, None, or the text that a template made of a mapping.
+    :param allow_unknown: accept a filter that Flowroute's documents do not name, with a warning.
     :return: the filters without the window, and the window if the mapping contains it.
-    :raises FlowrouteValueError: with the name of the filter and its value.
+    :raises FlowrouteValueError: with the filter that is unknown or has an invalid value.
     """
     given = {name: value for name, value in _as_mapping(parameters).items() if value not in (None, "None")}
     ends = [name for name in (WINDOW_START, WINDOW_END) if name in given]
@@ -179,6 +199,8 @@ def parse_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window 
             f"Give both {WINDOW_START} and {WINDOW_END}."
         )
     window = Window(given.pop(WINDOW_START), given.pop(WINDOW_END)) if ends else None  # type: ignore[arg-type]
+    for name in given:
+        _check_name(name, allow_unknown)
     filters = {name: FILTERS.get(name, _parse_unknown)(name, value) for name, value in given.items()}
     for quantity in ("duration", "cost"):
         low, high = filters.get(f"{quantity}_greater_than"), filters.get(f"{quantity}_less_than")
@@ -189,6 +211,20 @@ def parse_filter_parameters(parameters: object) -> tuple[dict[str, Any], Window 
                 f"Make {quantity}_greater_than the smaller one."
             )
     return filters, window
+
+
+def describe_filters(filters: Mapping[str, Any]) -> str:
+    """Describe filters for a log, with counts instead of values that can be personal data.
+
+    :param filters: from :func:`parse_filter_parameters`.
+    """
+    described = []
+    for name, value in filters.items():
+        if FILTERS.get(name) in (None, _parse_strings, _parse_ip_address):
+            count = len(value) if isinstance(value, list) else 1
+            value = "1 value" if count == 1 else f"{count} values"
+        described.append(f"{name}: {value}")
+    return ", ".join(described) or "none"
 
 
 def build_filter_parameters(window: Window, filters: Mapping[str, Any]) -> dict[str, Any]:

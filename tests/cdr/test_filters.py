@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_flowroute.cdr.filters import (
     FILTERS,
     build_filter_parameters,
+    describe_filters,
     parse_callback_url,
     parse_filter_parameters,
 )
@@ -86,13 +87,17 @@ WRONG = [
     *((name, value) for name in LISTS for value in NO_LISTS),
     *((name, value) for name in SECONDS + DOLLARS for value in ("an hour", -1, "-1", True, [60], float("nan"), "inf")),
     *((name, value) for name in BOOLEANS for value in ("yes", 1, 0, "1", [], "")),
-    *(("caller_ip", value) for value in ("", 3405803783, ["203.0.113.7"], "203.0.113", "203.0.113.7:80", "example.com")),
+    *(("caller_ip", value) for value in ("", 3405803783, ["203.0.113.7"], "203.0.113", "203.0.113.7:80", "pbx.test")),
     *(("direction", value) for value in ("both", "", "in", True, ["inbound"])),
 ]  # fmt: skip
 
 
 def sent(**parameters: Any) -> dict[str, Any]:
     return parse_filter_parameters(parameters)[0]
+
+
+def sent_unknown(**parameters: Any) -> dict[str, Any]:
+    return parse_filter_parameters(parameters, allow_unknown=True)[0]
 
 
 def test_filters_are_those_of_the_reference():
@@ -114,8 +119,54 @@ def test_invalid_value_is_rejected_with_filter_and_value(name: str, value: Any):
 
     first, second, third = str(caught.value).splitlines()
     assert first == f"filter_parameters[{name!r}] is invalid."
-    assert second == f"It is {value!r} ({type(value).__name__})."
+    faulty = value[0] if name in LISTS and isinstance(value, list) and value else value
+    subject = "It" if faulty is value else "One entry"
+    assert second == f"{subject} is {faulty!r} ({type(faulty).__name__})."
     assert third.startswith("Expected ")
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        pytest.param(["+12065550100", None, "+12065550199"], id="an invalid entry"),
+        pytest.param(f"['+12065550100', '{'x' * 80}', '+12065550199'", id="text that is not a list"),
+        pytest.param({"x" * 80: ["+12065550199"]}, id="a mapping"),
+    ],
+)
+def test_error_does_not_show_a_whole_list_of_phone_numbers(numbers: Any):
+    with pytest.raises(FlowrouteValueError, match=r"filter_parameters\['callerid_numbers'\]") as caught:
+        sent(callerid_numbers=numbers)
+
+    assert "+12065550199" not in str(caught.value)
+    with pytest.raises(FlowrouteValueError, match="filter_parameters is not a mapping") as caught:
+        parse_filter_parameters(f"callerid_numbers: {numbers}")
+    assert "+12065550199" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("filters", "description"),
+    [
+        ({}, "none"),
+        ({"direction": "inbound"}, "direction: inbound"),
+        (
+            {"destination_numbers": ["12065550100", "12065550101", "12065550102"], "direction": "outbound"},
+            "destination_numbers: 3 values, direction: outbound",
+        ),
+        (
+            {"callerid_prefix": ["1206"], "caller_ip": "203.0.113.7"},
+            "callerid_prefix: 1 value, caller_ip: 1 value",
+        ),
+        (
+            {"duration_less_than": 60, "cost_greater_than": 0.5, "tollfree_only": True},
+            "duration_less_than: 60, cost_greater_than: 0.5, tollfree_only: True",
+        ),
+        ({"callee": "12065550100", "portal_only": [1, 2]}, "callee: 1 value, portal_only: 2 values"),
+    ],
+)
+def test_description_of_filters_has_counts_instead_of_personal_data(
+    filters: dict[str, Any], description: str
+):
+    assert describe_filters(filters) == description
 
 
 @pytest.mark.parametrize("value", [None, "None"])
@@ -185,22 +236,30 @@ def test_range_that_selects_calls_is_sent():
         ("start_call_starttime", WINDOW_START),
     ],
 )
-def test_unknown_filter_is_sent_with_a_warning_and_the_nearest_name(
-    name: str, nearest: str, caplog: pytest.LogCaptureFixture
-):
+def test_unknown_filter_is_an_error_with_the_nearest_name(name: str, nearest: str):
+    with pytest.raises(FlowrouteValueError) as caught:
+        sent(**{name: [1, "a"]})
+
+    first, second, third = str(caught.value).splitlines()
+    assert first == f"filter_parameters has the unknown filter {name!r}."
+    assert f"Did you mean {nearest!r}?" in second
+    assert "allow_unknown_filters=True" in third
+
+
+def test_error_for_an_unknown_filter_without_a_similar_name_names_none():
+    with pytest.raises(FlowrouteValueError, match="unknown filter 'e911'") as caught:
+        sent(e911=True)
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_allowed_unknown_filter_is_sent_with_a_warning(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
-        assert sent(**{name: [1, "a"]}) == {name: [1, "a"]}
+        assert sent_unknown(tollfree=[1, "a"]) == {"tollfree": [1, "a"]}
 
     assert len(caplog.records) == 1
-    assert repr(name) in caplog.text
-    assert f"did you mean {nearest!r}?" in caplog.text
+    assert "unknown filter 'tollfree'" in caplog.text
+    assert "Did you mean 'tollfree_only'?" in caplog.text
     assert "It is sent unchanged." in caplog.text
-
-
-def test_unknown_filter_without_a_similar_name_is_sent(caplog: pytest.LogCaptureFixture):
-    assert sent(e911=True) == {"e911": True}
-    assert "'e911'" in caplog.text
-    assert "did you mean" not in caplog.text
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCE))
@@ -212,7 +271,7 @@ def test_known_filter_logs_no_warning(name: str, caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize("day", [date(2026, 11, 23), datetime(2026, 11, 23, tzinfo=UTC)])
 def test_date_in_an_unknown_filter_is_sent_in_flowroutes_format(day: date):
-    assert sent(answered_after=day) == {"answered_after": "2026-11-23 00:00:00"}
+    assert sent_unknown(answered_after=day) == {"answered_after": "2026-11-23 00:00:00"}
 
 
 @pytest.mark.parametrize("value", [{1, 2}, float("nan"), object, b"bytes"])
@@ -220,7 +279,7 @@ def test_unknown_filter_that_json_cannot_represent_is_rejected(value: Any):
     with pytest.raises(
         FlowrouteValueError, match=r"(?s)filter_parameters\['portal_only'\].*a value that JSON can represent"
     ):
-        sent(portal_only=value)
+        sent_unknown(portal_only=value)
 
 
 def test_window_in_the_filters_is_returned_separately():
