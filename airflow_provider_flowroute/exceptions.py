@@ -75,7 +75,7 @@ class FlowrouteAPIError(FlowrouteError):
     :param errors: Flowroute's error objects, as JSON.
     :param detail: Flowroute's description of the first error, if there is one.
     :param error_id: ID of the first error, to quote to Flowroute support, if there is one.
-    :param retry_after: seconds to wait, from the ``Retry-After`` header.
+    :param retry_after: seconds that Flowroute asks to wait, from the ``Retry-After`` header.
     """
 
     def __init__(

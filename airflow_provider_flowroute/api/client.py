@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import quote
@@ -19,7 +18,7 @@ from urllib3.util import Retry
 
 from airflow_provider_flowroute import __version__
 from airflow_provider_flowroute.api.download import ResumableDownload
-from airflow_provider_flowroute.api.errors import error_from_exception, error_from_response
+from airflow_provider_flowroute.api.errors import error_from_exception, error_from_response, parse_http_date
 from airflow_provider_flowroute.api.presigned_urls import redact_presigned_urls_in_logs, validate_download_url
 from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
 from airflow_provider_flowroute.exceptions import (
@@ -233,11 +232,8 @@ class FlowrouteClient:
         )
 
     def _read_clock(self, response: requests.Response) -> None:
-        try:
-            theirs = parsedate_to_datetime(response.headers["Date"])
+        if theirs := parse_http_date(response.headers.get("Date")):
             self.clock_ahead = theirs - datetime.now(UTC)
-        except (KeyError, ValueError, TypeError, OverflowError):  # no date, or an invalid one
-            return
 
     def create_cdr_export(
         self, filter_parameters: Mapping[str, Any], callback_url: str | None = None

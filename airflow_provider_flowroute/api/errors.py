@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError
@@ -64,6 +66,8 @@ def error_from_response(response: Response, what: str, name: str) -> FlowrouteAP
         lines.append(
             f"{detail or ''} {f'(error ID for Flowroute support: {error_id})' if error_id else ''}".strip()
         )
+    if retry_after := _retry_after(response):
+        lines.append(f"Flowroute asks to wait {retry_after:g} seconds.")
     first = errors[0] if errors else {}
     return error_class(
         "\n".join([*filter(None, lines), advice.format(name=name)]),
@@ -71,7 +75,7 @@ def error_from_response(response: Response, what: str, name: str) -> FlowrouteAP
         errors=errors,
         detail=_text(first, "detail", "title"),
         error_id=_text(first, "id"),
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        retry_after=retry_after,
     )
 
 
@@ -87,11 +91,27 @@ def _errors(response: Response) -> list[Mapping[str, Any]]:
         return []
 
 
-def _seconds(header: str | None) -> float | None:
+def _retry_after(response: Response) -> float | None:
+    """Return the delay of the ``Retry-After`` header in seconds, or None if there is no valid one."""
+    header = response.headers.get("Retry-After")
     try:
-        return None if header is None else float(header)
+        seconds = float(header or "nan")
     except ValueError:  # the header's other format, an HTTP date
+        date, now = parse_http_date(header), parse_http_date(response.headers.get("Date"))
+        return max(0.0, (date - (now or datetime.now(UTC))).total_seconds()) if date else None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def parse_http_date(text: str | None) -> datetime | None:
+    """Parse the date of an HTTP header, or return None if there is no valid one.
+
+    :param text: the value of the header.
+    """
+    try:
+        date = parsedate_to_datetime(text or "")
+    except (ValueError, TypeError, OverflowError):
         return None
+    return date if date.tzinfo else None
 
 
 def error_from_exception(error: RequestException, what: str) -> FlowrouteError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 import ipaddress
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,17 +141,54 @@ def test_error_shows_all_errors_of_the_answer():
     assert caught.value.error_id == "f3a378a2"
 
 
+SENT_AT = "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("0", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("soon", None)]
+    ("header", "seconds", "shown"),
+    [
+        ("7", 7.0, "7 seconds"),
+        ("0.5", 0.5, "0.5 seconds"),
+        ("120", 120.0, "120 seconds"),
+        ("Wed, 21 Oct 2026 07:30:05 GMT", 125.0, "125 seconds"),
+        ("0", 0.0, None),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 0.0, None),
+        ("Wed, 21 Oct 2026 07:27:00 -0000", None, None),
+        ("soon", None, None),
+        ("-3", None, None),
+        ("inf", None, None),
+        ("nan", None, None),
+        ("", None, None),
+    ],
 )
-def test_rate_limit_error_has_the_delay_that_flowroute_asks_for(header: str, seconds: float | None):
-    with (
-        serving(lambda answer: answer.send(429, ERROR, Retry_After=header)) as server,
-        pytest.raises(FlowrouteRateLimitError) as caught,
-    ):
+def test_rate_limit_error_has_the_delay_that_flowroute_asks_for(
+    header: str, seconds: float | None, shown: str | None
+):
+    """A date counts from the date of the answer, whatever our clock shows."""
+
+    def answer(request: Answer) -> None:
+        request.send_response = request.send_response_only  # type: ignore[method-assign]
+        request.send(429, ERROR, Retry_After=header, Date=SENT_AT)
+
+    with serving(answer) as server, pytest.raises(FlowrouteRateLimitError) as caught:
         client_at(server.url, retries=0).get_cdr_export("1")
 
     assert caught.value.retry_after == seconds
+    assert (f"Flowroute asks to wait {shown}." in str(caught.value)) == (shown is not None)
+    assert ("asks to wait" in str(caught.value)) == (shown is not None)
+
+
+def test_retry_after_date_counts_from_our_clock_without_a_date_header():
+    header = email.utils.formatdate(time.time() + 300, usegmt=True)
+
+    def answer(request: Answer) -> None:
+        request.send_response = request.send_response_only  # type: ignore[method-assign]
+        request.send(429, ERROR, Retry_After=header)
+
+    with serving(answer) as server, pytest.raises(FlowrouteRateLimitError) as caught:
+        client_at(server.url, retries=0).get_cdr_export("1")
+
+    assert 270 < (caught.value.retry_after or 0) <= 300
 
 
 @pytest.mark.parametrize("call", CALLS)

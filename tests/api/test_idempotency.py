@@ -255,15 +255,6 @@ def test_nearest_to_an_exact_time_is_found_else_the_newest(
     assert found(flowroute, seconds_ago=300, exact=False) == newest
 
 
-def test_older_pages_of_the_list_are_not_requested(flowroute: FlowrouteSimulator):
-    for _ in range(201):
-        create_ago(flowroute, seconds_ago=3600)
-    export_id = create_ago(flowroute)
-
-    assert found(flowroute) == export_id
-    assert count_by_kind(flowroute)["list"] == 1
-
-
 def resource(number: int, requested_at: datetime | None) -> dict[str, Any]:
     attributes = {
         "status": "processing",
@@ -284,6 +275,15 @@ def a_list_of(instants: list[datetime | None], date: bool = True) -> Callable[[A
         request.send(200, {"data": [resource(number, instant) for number, instant in page]})
 
     return answer
+
+
+def test_older_pages_of_the_list_are_not_requested():
+    now = datetime.now(UTC)
+    with serving(a_list_of([now, *[now - timedelta(hours=1)] * 201])) as server:
+        export = find_export(client_at(server.url), REQUEST, RequestTime(now))
+        assert export is not None
+        assert export.id == "0"
+        assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("order", ["oldest first", "none"])
