@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
-from airflow_provider_flowroute.api.presigned_urls import redact_presigned_urls_in_logs
+from airflow_provider_flowroute.api.presigned_urls import redact_presigned_urls, redact_presigned_urls_in_logs
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
@@ -234,6 +234,28 @@ def test_log_filter_is_installed_once_by_the_first_client():
             assert [len(logger.filters) for logger in loggers] == [1, 1]
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        (
+            "400, PUT https://storage.googleapis.com/upload/b/lake/o?uploadType=resumable&upload_id=AB-x_9: gone",
+            "400, PUT https://storage.googleapis.com/upload/b/lake/o?<redacted> gone",
+        ),
+        ("url='/upload/b/lake/o?upload_id=AB-x_9'", "url='/upload/b/lake/o?<redacted>'"),
+        ("session upload_id=AB-x_9, part 3", "session upload_id=<redacted>, part 3"),
+        ("{'upload_id': 'AB-x_9', 'part': 3}", "{'upload_id': '<redacted>', 'part': 3}"),
+        ('{"UploadId": "AB-x_9"}', '{"UploadId": "<redacted>"}'),
+        ("<UploadId>AB-x_9</UploadId>", "<UploadId><redacted></UploadId>"),
+        ("s3://lake/cdrs.parquet?uploadId=AB-x_9&partNumber=3", "s3://lake/cdrs.parquet?<redacted>"),
+        (f"a https://s3.amazonaws.com{SIGNED} b", "a https://s3.amazonaws.com/cdrs/1.gz?<redacted> b"),
+        ("GET /v2/cdrs/exports?limit=200&offset=0", "GET /v2/cdrs/exports?limit=200&offset=0"),
+        ("upload_identity=7 and an upload id", "upload_identity=7 and an upload id"),
+    ],
+)
+def test_signatures_and_upload_session_ids_are_redacted(text: str, redacted: str):
+    assert redact_presigned_urls(text) == redacted
 
 
 @pytest.mark.parametrize(

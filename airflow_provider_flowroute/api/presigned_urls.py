@@ -1,4 +1,4 @@
-"""Presigned download links: decide which to follow, and keep them out of logs.
+"""Presigned download links: decide which to follow, and keep them out of logs and errors.
 
 A presigned link is a secret, because anyone who has it can read the calls.
 """
@@ -19,13 +19,23 @@ from airflow_provider_flowroute.exceptions import CdrExportDownloadError
 # s3.amazonaws.com, s3.us-west-2.…, s3-us-west-2.…, bucket.s3.dualstack.us-west-2.…, and China's .cn
 _S3_HOST = re.compile(r"(?:[a-z0-9.-]+\.)?s3(?:[.-][a-z0-9-]+){0,2}\.amazonaws\.com(?:\.cn)?")
 # Signatures of S3, and of the storages that download_hosts may name: CloudFront, Google, Azure.
-_SIGNED_QUERY = re.compile(r"\?[^\s\"'>]*(?:X-Amz-|Signature=|\bsig=)[^\s\"'>]*", re.IGNORECASE)
+_SIGNED_QUERY = re.compile(r"\?[^\s\"'>]*(?:X-Amz-|Signature=|\bsig=|upload_?id=)[^\s\"'>]*", re.IGNORECASE)
+# Anyone who has the ID of a resumable upload to Google Cloud Storage can write the file. Its query is not signed.
+_UPLOAD_ID = re.compile(r"(\bupload_?id\b['\"]?\s*[=:>]\s*['\"]?)[^\s'\"<>&,)]+", re.IGNORECASE)
+
+
+def redact_presigned_urls(text: str) -> str:
+    """Replace the queries of presigned URLs and the IDs of upload sessions in a text.
+
+    :param text: a log message, or the message of a storage's error.
+    """
+    return _UPLOAD_ID.sub(r"\1<redacted>", _SIGNED_QUERY.sub("?<redacted>", text))
 
 
 class _PresignedUrlFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        redacted = _SIGNED_QUERY.sub("?<redacted>", message)
+        redacted = redact_presigned_urls(message)
         if redacted != message:
             record.msg, record.args = redacted, ()
         return True
@@ -64,6 +74,14 @@ def validate_download_url(export: CdrExport, base_url: str, download_hosts: Sequ
             f"Export {export.id} is completed, but Flowroute gives no link to its file.\n"
             f"The file may have expired (expiry: {export.expires_at or 'unknown'}).\n"
             f"Create a new export: clear the task that created this one.",
+            transient=False,
+        )
+    # Versions of urllib3 differ: some keep a newline in the host, others reject it.
+    if not export.download_url.isprintable():
+        raise CdrExportDownloadError(
+            f"The download link of export {export.id} has a control character.\n"
+            f"Its host is ambiguous, so the link is not followed.\n"
+            f"Contact Flowroute support with the export's ID.",
             transient=False,
         )
     try:

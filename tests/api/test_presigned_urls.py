@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
+from airflow_provider_flowroute.api import presigned_urls
 from airflow_provider_flowroute.api.client import DEFAULT_BASE_URL, FlowrouteClient
 from airflow_provider_flowroute.api.presigned_urls import is_loopback, validate_download_url
 from airflow_provider_flowroute.cdr.export import CdrExport
@@ -68,7 +72,6 @@ def test_link_to_amazon_s3_over_https_is_followed(scheme: str, host: str):
         pytest.param("https://evil.test\\@s3.amazonaws.com/", id="a backslash"),
         pytest.param("https://evil.test%2Fs3.amazonaws.com/", id="an encoded slash"),
         pytest.param("https://s3.amazonaws.com%00.evil.test/", id="an encoded null"),
-        pytest.param("https://s3.amazonaws.com\n.evil.test/", id="a newline"),
         pytest.param("https://xs3.amazonaws.com/", id="a longer host name"),
         pytest.param("https://s3xamazonaws.com/", id="another dot"),
         pytest.param("https://s3.amazonaws.co/", id="another domain"),
@@ -98,6 +101,50 @@ def test_other_links_are_refused_without_showing_them(link: str, hosts: tuple[st
 
     assert not caught.value.transient
     for secret in ("5ec2e7", "X-Amz", "password@", "meta-data"):
+        assert secret not in str(caught.value)
+
+
+def keep_in_the_host(url: str) -> Url:
+    """Parse as urllib3 2.7 does: a newline stays in the host."""
+    scheme, _, rest = url.partition("://")
+    return Url(scheme=scheme, host=rest.partition("/")[0], path="/")
+
+
+def refuse_to_parse(url: str) -> Url:
+    """Parse as older versions of urllib3 do: a newline is an error."""
+    raise LocationParseError(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "s3.amazonaws.com\n.evil.test",
+        "evil.test\n.s3.amazonaws.com",
+        "s3.amazonaws.com\n",
+        "\ns3.amazonaws.com",
+        "s3.amazonaws.com\r\nX: y",
+        "s3.amazonaws.com\t",
+        "s3.amazonaws.com\0",
+        "s3.amazonaws.com\x7f",
+        "s3.amazonaws.com\x85",
+        "s3.amazonaws.com\N{LINE SEPARATOR}",
+    ],
+)
+@pytest.mark.parametrize("parse", [parse_url, keep_in_the_host, refuse_to_parse])
+def test_link_with_a_control_character_is_refused(
+    host: str, parse: Callable[[str], Url], monkeypatch: pytest.MonkeyPatch
+):
+    """Even if the host is allowed as it is."""
+    monkeypatch.setattr(presigned_urls, "parse_url", parse)
+
+    with pytest.raises(
+        CdrExportDownloadError, match="link of export 38647 has a control character"
+    ) as caught:
+        check(f"https://{host}/{SIGNED}", hosts=(host, host.strip()))
+
+    assert not caught.value.transient
+    assert all(line.isprintable() for line in str(caught.value).split("\n"))
+    for secret in ("5ec2e7", "X-Amz", "evil.test"):
         assert secret not in str(caught.value)
 
 
