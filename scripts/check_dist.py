@@ -19,7 +19,7 @@ IN_WHEEL = (
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
 )
-ENTRY_POINTS = ("[apache_airflow_provider]", "[pytest11]")
+ENTRY_POINTS = ("[apache_airflow_provider]",)
 EXTRAS = {"isal", "parquet", "simulator"}
 IN_SDIST = (
     "pyproject.toml",

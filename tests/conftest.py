@@ -25,6 +25,8 @@ from airflow_provider_flowroute.cdr.export import CdrExport  # noqa: E402
 from airflow_provider_flowroute.simulator import FlowrouteSimulator  # noqa: E402
 from tests.support import PARAMETERS, SECRET_KEY, FakeClock, client_of  # noqa: E402
 
+pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]
+
 # The same examples each time, so that a run that is red for one is red for all.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
 settings.load_profile("flowroute")

@@ -1,12 +1,12 @@
-"""A Flowroute account on localhost, to run one's own DAGs against.
+"""A simulated Flowroute account on localhost, for running DAGs without Flowroute.
 
-It answers as the CDR export API does, quirks included, and misbehaves on request. Start it with
+It answers like the CDR export API, with the same quirks, and simulates faults on request. Start it with
 ``python -m airflow_provider_flowroute.simulator``, or as a context manager in a test::
 
     with FlowrouteSimulator() as flowroute:
         monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", flowroute.connection_json)
 
-Nothing here imports Airflow. The libraries of the ``simulator`` extra are loaded when a name is used.
+The simulator does not import Airflow. It imports the libraries of the ``simulator`` extra on first use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowrouteSimulator", "RecordedRequest", "SentCallback", "SimulatedExport"]
 
-_HOME = {
+_MODULES = {
     "FlowrouteSimulator": "server",
     "RecordedRequest": "request_log",
     "SentCallback": "callbacks",
@@ -31,14 +31,14 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("airflow_provider_flowroute"):
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("airflow_provider_flowroute"):
             raise
         raise ImportError(
-            f"The Flowroute simulator needs the library {missing.name!r}, which is not installed here. "
+            f"The Flowroute simulator needs the library {error.name!r}.\nIt is not installed here.\n"
             "Install it with: pip install 'airflow-provider-flowroute[simulator]'"
-        ) from missing
+        ) from error

@@ -1,4 +1,4 @@
-"""Callbacks: the account tells whoever asked that an export is done."""
+"""Callbacks: the account sends a POST when an export ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 @dataclass
 class SentCallback:
-    """A callback the account sent, or would have sent.
+    """A callback that was sent, or that was not sent because its URL is on another machine.
 
-    :param url: where it was to go.
-    :param payload: what it says.
-    :param status: the HTTP status it was answered with; None if it was not.
+    :param url: its URL.
+    :param payload: its JSON body.
+    :param status: the HTTP status of the response; None if there was none.
     :param error: why there is no status.
     """
 
@@ -36,16 +36,16 @@ class SentCallback:
 
 
 class Callbacks:
-    """Sends callbacks, to this machine only, and remembers how that went; readable from any thread."""
+    """Send callbacks, to this machine only, and record the results. Results are readable from any thread."""
 
     def __init__(self) -> None:
         self._sent: list[SentCallback] = []
         self._lock = threading.Lock()
 
     async def send(self, export: SimulatedExport) -> None:
-        """Tell that an export is done, if anybody wants to know.
+        """Send the callback of an ended export, if it has a callback URL.
 
-        :param export: the export as it ended.
+        :param export: the ended export.
         """
         if export.callback_url is None or export.status not in ("completed", "failed"):
             return
@@ -53,26 +53,26 @@ class Callbacks:
         if is_loopback(export.callback_url):
             try:
                 callback.status = await _post(callback)
-            except (aiohttp.ClientError, ValueError, OSError) as trouble:
-                callback.error = f"{type(trouble).__name__}: {trouble}"
+            except (aiohttp.ClientError, ValueError, OSError) as error:
+                callback.error = f"{type(error).__name__}: {error}"
         else:
-            callback.error = "Not sent: the simulator only calls back to this machine."
+            callback.error = "Not sent: the simulator only sends callbacks to this machine."
         with self._lock:
             self._sent.append(callback)
 
     def all(self) -> list[SentCallback]:
-        """Give copies of the callbacks, oldest first."""
+        """Return copies of the callbacks, oldest first."""
         with self._lock:
             return copy.deepcopy(self._sent)
 
     def clear(self) -> None:
-        """Forget every callback."""
+        """Delete every callback."""
         with self._lock:
             self._sent.clear()
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine.
+    """Return whether a URL is on this machine.
 
     :param url: the URL.
     """

@@ -1,7 +1,7 @@
-"""The account's call history, made up: the same seed always remembers the same calls.
+"""The account's call history: generated calls, always the same for the same seed.
 
-Calls are made one UTC hour at a time, from the seed and the hour alone. So any two windows agree on the
-calls they share, and adjacent windows tile.
+Each UTC hour of calls is generated from the seed and the hour only. So two windows that overlap contain the
+same calls in the overlap, and adjacent windows are contiguous.
 """
 
 from __future__ import annotations
@@ -15,11 +15,20 @@ from decimal import Decimal
 from functools import cached_property
 from typing import cast
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS
 from airflow_provider_flowroute.simulator import dialplan
 from airflow_provider_flowroute.simulator.dialplan import OwnNumber, Place
 
-#: The day of which real rows are known. The account's history holds these and no others on it.
+#: The columns of the file. They are listed here again on purpose: a mistake in the provider's own list must not
+#: go unnoticed because the simulator shares it.
+_HEADER = (
+    "direction,start_time,end_time,destination,number_alias,callerid,total_cost,destination_name,callerid_country,"
+    "line_information,result,call_fail_sip_code,call_fail_reason,duration,billed_duration,rate,first_increment,"
+    "subsequent_increment,cost_subtotal,connect_fee,usf_fee,ccrf,cnam_lookup_fee,custom_x_tag,customer_ip,"
+    "sip_callid,cdr_id,sip_from_tag,sip_to_tag"
+)
+COLUMNS = tuple(_HEADER.split(","))
+
+#: The day of the published sample. The account has only the calls of the sample on this day.
 SAMPLE_DAY = datetime(2019, 6, 25, tzinfo=UTC)
 SAMPLE_COLUMNS = 25
 SAMPLE_ROWS = (
@@ -37,7 +46,7 @@ SAMPLE_ROWS = (
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EIGHT_PLACES = Decimal("0.00000001")
-# The working day of the US west coast, in UTC hours; the mean of the 24 is 1.
+# A working day on the US west coast, by UTC hour. The mean of the 24 values is 1.
 _SHARE_OF_HOUR = tuple(
     share * 24 / 141
     for share in (9, 6, 4, 3, 2, 1, 1, 1, 1, 1, 1, 2, 3, 5, 7, 9, 10, 11, 11, 10, 11, 12, 11, 9)
@@ -49,9 +58,9 @@ _SHARE_OF_WEEKDAY = (1.2, 1.25, 1.2, 1.2, 1.15, 0.6, 0.4)
 class Call:
     """One call detail record.
 
-    :param row: its fields as the file shows them, by column.
-    :param country: the ISO two-letter code of the country called.
-    :param started: when it began, UTC.
+    :param row: its fields as in the file, by column.
+    :param country: the ISO 3166 two-letter code of the destination.
+    :param started: when it started, UTC.
     :param ended: when it ended, UTC.
     """
 
@@ -62,14 +71,14 @@ class Call:
 
     @cached_property
     def total_cost(self) -> Decimal:
-        """What it cost, in USD, exactly."""
+        """Its exact cost, in USD."""
         return Decimal(self.row["total_cost"])
 
 
 class CallHistory:
-    """Every call the account ever made or took.
+    """All calls of the account.
 
-    :param seed: which history; the same seed gives the same calls.
+    :param seed: selects the history; the same seed gives the same calls.
     :param calls_per_day: the mean number of calls in a UTC day.
     """
 
@@ -78,11 +87,11 @@ class CallHistory:
         self.calls_per_day = calls_per_day
 
     def between(self, start: datetime, end: datetime, ended_by: datetime) -> Iterator[Call]:
-        """Give the calls that began in a window, newest first.
+        """Yield the calls that started in a window, newest first.
 
-        :param start: the window's first instant, UTC.
-        :param end: the window's end, UTC; a call that begins then is not in it.
-        :param ended_by: when the file is asked for. A call still up then has no record yet.
+        :param start: the start of the window, UTC.
+        :param end: the end of the window, UTC. The window does not contain it.
+        :param ended_by: when the export was created. A call in progress at that time has no record yet.
         """
         end = min(end, ended_by)
         if end <= start:
@@ -94,18 +103,18 @@ class CallHistory:
                     yield call
 
     def _of_hour(self, hour: datetime) -> list[Call]:
-        """Make the calls of one UTC hour, newest first."""
+        """Generate the calls of one UTC hour, newest first."""
         if SAMPLE_DAY <= hour < SAMPLE_DAY + timedelta(days=1):
             return [call for call in map(_sample, SAMPLE_ROWS) if hour <= call.started < hour + _HOUR]
         mean = self.calls_per_day / 24 * _SHARE_OF_HOUR[hour.hour] * _SHARE_OF_WEEKDAY[hour.weekday()]
         if mean <= 0:
             return []
-        dice = random.Random(f"{self.seed}/{hour:%Y-%m-%dT%H}")
+        rng = random.Random(f"{self.seed}/{hour:%Y-%m-%dT%H}")
         calls = []
-        second = dice.expovariate(mean / 3600)
+        second = rng.expovariate(mean / 3600)
         while second < 3600:
-            calls.append(_call(dice, hour + timedelta(seconds=int(second))))
-            second += dice.expovariate(mean / 3600)
+            calls.append(_call(rng, hour + timedelta(seconds=int(second))))
+            second += rng.expovariate(mean / 3600)
         return calls[::-1]
 
 
@@ -115,13 +124,13 @@ def _sample(line: str) -> Call:
     return Call(row, "US", started, ended)
 
 
-def _call(dice: random.Random, started: datetime) -> Call:
-    own = dice.choice(dialplan.OWN_NUMBERS)
-    inbound = dice.random() < 0.4
-    place = _pick(dice, dialplan.CALLERS if inbound else dialplan.DESTINATIONS)
-    number = _number(dice, place)
-    result, code, reason, duration = _outcome(dice)
-    row = _inbound(dice, own, place, number) if inbound else _outbound(dice, own, place, number)
+def _call(rng: random.Random, started: datetime) -> Call:
+    own = rng.choice(dialplan.OWN_NUMBERS)
+    inbound = rng.random() < 0.4
+    place = _pick(rng, dialplan.CALLERS if inbound else dialplan.DESTINATIONS)
+    number = _number(rng, place)
+    result, code, reason, duration = _outcome(rng)
+    row = _inbound(rng, own, place, number) if inbound else _outbound(rng, own, place, number)
     ended = started + timedelta(seconds=duration)
     row |= {"start_time": _time(started), "end_time": _time(ended), "number_alias": own.alias}
     row |= {
@@ -130,64 +139,64 @@ def _call(dice: random.Random, started: datetime) -> Call:
         "call_fail_reason": reason,
         "duration": str(duration),
     }
-    row |= _bill(dice, own, place, duration, inbound) | _sip(dice, answered=result == "completed")
+    row |= _bill(rng, own, place, duration, inbound) | _sip(rng, answered=result == "completed")
     return Call({name: row[name] for name in COLUMNS}, "US" if inbound else place.iso, started, ended)
 
 
-def _pick(dice: random.Random, places: tuple[Place, ...]) -> Place:
-    return dice.choices(places, [place.weight for place in places])[0]
+def _pick(rng: random.Random, places: tuple[Place, ...]) -> Place:
+    return rng.choices(places, [place.weight for place in places])[0]
 
 
-def _number(dice: random.Random, place: Place) -> str:
-    number = place.template.replace("*", dice.choice(dialplan.AREA_CODES))
-    return "".join(str(dice.randrange(10)) if digit == "#" else digit for digit in number)
+def _number(rng: random.Random, place: Place) -> str:
+    number = place.template.replace("*", rng.choice(dialplan.AREA_CODES))
+    return "".join(str(rng.randrange(10)) if digit == "#" else digit for digit in number)
 
 
-def _outcome(dice: random.Random) -> tuple[str, str, str, int]:
-    chance = dice.random()
+def _outcome(rng: random.Random) -> tuple[str, str, str, int]:
+    chance = rng.random()
     if chance < 0.78:
-        return "completed", "200", "OK", 1 + min(int(dice.lognormvariate(4.2, 1.1)), 4 * 3600)
+        return "completed", "200", "OK", 1 + min(int(rng.lognormvariate(4.2, 1.1)), 4 * 3600)
     if chance < 0.88:
         return "cancelled", "487", "Request Terminated", 0
-    code, reason, _ = dice.choices(dialplan.FAILURES, [often for *_, often in dialplan.FAILURES])[0]
+    code, reason, _ = rng.choices(dialplan.FAILURES, [weight for *_, weight in dialplan.FAILURES])[0]
     return "failed", code, reason, 0
 
 
-def _inbound(dice: random.Random, own: OwnNumber, place: Place, number: str) -> dict[str, str]:
-    hidden = dice.random() < 0.05
+def _inbound(rng: random.Random, own: OwnNumber, place: Place, number: str) -> dict[str, str]:
+    hidden = rng.random() < 0.05
     return {
-        "direction": "inbound" if dice.random() < 0.15 else "Inbound",
+        "direction": "inbound" if rng.random() < 0.15 else "Inbound",
         "destination": own.number,
-        "callerid": dice.choice(("anonymous", "")) if hidden else f"+{number}",
+        "callerid": rng.choice(("anonymous", "")) if hidden else f"+{number}",
         "destination_name": dialplan.TOLLFREE_NAME if own.tollfree else dialplan.UNITED_STATES,
         "callerid_country": "N/A" if hidden else place.country,
-        "line_information": dice.choice(("", "0", "61", "62")),
+        "line_information": rng.choice(("", "0", "61", "62")),
         "custom_x_tag": "",
-        "customer_ip": dice.choice(dialplan.CUSTOMER_IPS),
+        "customer_ip": rng.choice(dialplan.CUSTOMER_IPS),
     }
 
 
-def _outbound(dice: random.Random, own: OwnNumber, place: Place, number: str) -> dict[str, str]:
+def _outbound(rng: random.Random, own: OwnNumber, place: Place, number: str) -> dict[str, str]:
     return {
-        "direction": "outbound" if dice.random() < 0.15 else "Outbound",
+        "direction": "outbound" if rng.random() < 0.15 else "Outbound",
         "destination": number,
-        "callerid": "anonymous" if dice.random() < 0.03 else f"+{own.number}",
+        "callerid": "anonymous" if rng.random() < 0.03 else f"+{own.number}",
         "destination_name": place.destination_name,
         "callerid_country": "N/A",
         "line_information": "",
-        "custom_x_tag": dice.choice(dialplan.X_TAGS) if dice.random() < 0.2 else "",
-        "customer_ip": f"{dice.choice(dialplan.CUSTOMER_IPS)}:{dice.choice((5060, 5080))}",
+        "custom_x_tag": rng.choice(dialplan.X_TAGS) if rng.random() < 0.2 else "",
+        "customer_ip": f"{rng.choice(dialplan.CUSTOMER_IPS)}:{rng.choice((5060, 5080))}",
     }
 
 
-def _bill(dice: random.Random, own: OwnNumber, place: Place, duration: int, inbound: bool) -> dict[str, str]:
-    """Work out what a call costs: every amount an exact decimal, so that the parts add up to the total."""
+def _bill(rng: random.Random, own: OwnNumber, place: Place, duration: int, inbound: bool) -> dict[str, str]:
+    """Calculate the cost of a call. All amounts are exact decimals, so that the fees add up to the total."""
     first, subsequent = (6, 6) if inbound else place.increments
     billed = first + max(0, -(-(duration - first) // subsequent)) * subsequent if duration else 0
     own_rate = dialplan.INBOUND_TOLLFREE_RATE if own.tollfree else dialplan.INBOUND_RATE
-    rate = own_rate if inbound else dice.choice(place.rates)
+    rate = own_rate if inbound else rng.choice(place.rates)
     subtotal = (rate * billed / 60).quantize(_EIGHT_PLACES)
-    interstate = not inbound and place.domestic and dice.random() < 0.3
+    interstate = not inbound and place.domestic and rng.random() < 0.3
     fees = {
         "cost_subtotal": subtotal,
         "connect_fee": place.connect_fee if duration and not inbound else Decimal("0.0000"),
@@ -205,12 +214,12 @@ def _bill(dice: random.Random, own: OwnNumber, place: Place, duration: int, inbo
     }
 
 
-def _sip(dice: random.Random, answered: bool) -> dict[str, str]:
+def _sip(rng: random.Random, answered: bool) -> dict[str, str]:
     return {
-        "sip_callid": f"{dice.getrandbits(96):024x}@{dice.choice(dialplan.CUSTOMER_IPS)}",
-        "cdr_id": str(uuid.UUID(int=dice.getrandbits(128), version=4)),
-        "sip_from_tag": f"as{dice.getrandbits(32):08x}",
-        "sip_to_tag": f"gK{dice.getrandbits(32):08x}" if answered else "",
+        "sip_callid": f"{rng.getrandbits(96):024x}@{rng.choice(dialplan.CUSTOMER_IPS)}",
+        "cdr_id": str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+        "sip_from_tag": f"as{rng.getrandbits(32):08x}",
+        "sip_to_tag": f"gK{rng.getrandbits(32):08x}" if answered else "",
     }
 
 

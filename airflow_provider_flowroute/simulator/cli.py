@@ -1,4 +1,4 @@
-"""What the command line offers."""
+"""The options of the command line."""
 
 from __future__ import annotations
 
@@ -21,51 +21,51 @@ from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
     metavar="PORT",
     type=click.IntRange(0, 65535),
     default=8080,
-    help="The API's port; 0 for any free one.",
+    help="The API's port; 0 for any free port.",
 )
 @click.option(
     "--download-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
     default=0,
-    help="The storage's port, likewise.",
+    help="The storage's port; 0 for any free port.",
 )
 @click.option(
     "--seed",
     metavar="NUMBER",
     type=int,
     default=1,
-    help="Which call history; the same seed gives the same files.",
+    help="Selects the call history; the same seed gives the same files.",
 )
 @click.option(
     "--calls-per-day",
     metavar="NUMBER",
     type=click.FloatRange(0),
     default=200,
-    help="Calls in a UTC day, on average.",
+    help="The mean number of calls in a UTC day.",
 )
 @click.option(
     "--processing-seconds",
     metavar="SECONDS",
     type=click.FloatRange(0),
     default=5,
-    help="How long an export takes; inf: until POST /_simulator/exports/ID/complete.",
+    help="How long an export is processing; inf: until POST /_simulator/exports/ID/complete.",
 )
 @click.option(
     "--link-seconds",
     metavar="SECONDS",
     type=click.FloatRange(0),
     default=259200,
-    help="How long a download link works.",
+    help="How long a download link is valid.",
 )
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep the exports in this file. Fix both ports too, so that old links still lead here.",
+    help="Keep the exports in this file. Set both ports too, so that old links stay valid.",
 )
-@click.option("--access-key", default="demo-access-key", help="The access key that is let in.")
+@click.option("--access-key", default="demo-access-key", help="The only access key that is accepted.")
 @click.option("--secret-key", default="demo-secret-key", help="Its secret key.")
-@click.option("--quiet", is_flag=True, help="No line per request.")
+@click.option("--quiet", is_flag=True, help="Print no requests.")
 def main(
     port: int,
     download_port: int,
@@ -78,10 +78,10 @@ def main(
     secret_key: str,
     quiet: bool,
 ) -> None:
-    """Run a Flowroute account on localhost, to try DAGs against.
+    """Run a simulated Flowroute account on localhost.
 
-    It answers only on 127.0.0.1, holds made-up calls, and forgets its exports when it stops, unless
-    --state names a file. Stop it with Ctrl+C. To make it misbehave, POST to /_simulator/faults.
+    It listens only on 127.0.0.1 and its calls are generated. It discards its exports when it stops, unless
+    --state names a file. Press Ctrl+C to stop it. To simulate a fault, POST to /_simulator/faults.
     """
     console = Console(highlight=False)
     stopped = threading.Event()
@@ -98,26 +98,26 @@ def main(
             secret_key=secret_key,
             link_seconds=link_seconds,
             state=state,
-            on_request=None if quiet else lambda record: console.print(_line(record), soft_wrap=True),
+            on_request=None
+            if quiet
+            else lambda record: console.print(_format_request(record), soft_wrap=True),
         )
         with simulator as flowroute:
-            _greet(console, flowroute)
+            _print_connection(console, flowroute)
             stopped.wait()
-    except (OSError, ValueError) as trouble:
-        raise click.ClickException(str(trouble)) from trouble
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     console.print("Stopped.")
 
 
-def _greet(console: Console, flowroute: FlowrouteSimulator) -> None:
+def _print_connection(console: Console, flowroute: FlowrouteSimulator) -> None:
     console.print(Text.assemble("Flowroute simulator: ", (flowroute.url, "bold green")), soft_wrap=True)
-    console.print(
-        f"Downloads come from {flowroute.download_origin}. Let Airflow use it with:", soft_wrap=True
-    )
+    console.print(f"Downloads: {flowroute.download_origin}. Use it in Airflow with:", soft_wrap=True)
     export = f"export AIRFLOW_CONN_FLOWROUTE_DEFAULT={shlex.quote(flowroute.connection_json)}"
     console.print(Text(export, "bold"), soft_wrap=True)
 
 
-def _line(record: RecordedRequest) -> Text:
+def _format_request(record: RecordedRequest) -> Text:
     status = "dropped" if record.status is None else str(record.status)
     colour = "green" if record.status and record.status < 400 else "red"
     return Text.assemble(

@@ -1,69 +1,67 @@
-"""The control endpoints: what a test asks of the simulator itself. No keys are needed."""
+"""The control endpoints of the simulator, on the API's port. They need no keys."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from airflow_provider_flowroute.simulator.api import CONTROL
+from airflow_provider_flowroute.simulator.api import CONTROL_PATH
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
+from airflow_provider_flowroute.simulator.state import AccountState
 
-if TYPE_CHECKING:
-    from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
+_STATUS_BY_ACTION = {"complete": "completed", "fail": "failed"}
 
 
-def add_control(app: web.Application, simulator: FlowrouteSimulator) -> None:
+def add_control(app: web.Application, state: AccountState) -> None:
     """Add the control endpoints to the API's port.
 
     :param app: the web application of the API.
-    :param simulator: what they control.
+    :param state: the state of the account.
     """
 
     async def health(_: web.Request) -> web.Response:
-        return web.json_response(
-            {"status": "ok", "url": simulator.url, "downloads": simulator.download_origin}
-        )
+        return web.json_response({"status": "ok", "url": state.url, "downloads": state.download_origin})
 
     async def exports(_: web.Request) -> web.Response:
-        found = await asyncio.to_thread(lambda: simulator.exports)
-        return web.json_response([_export(export) for export in found])
+        exports = await asyncio.to_thread(state.exports.all)
+        return web.json_response([_to_json(export) for export in exports])
 
     async def requests(_: web.Request) -> web.Response:
-        return web.json_response([record.as_json() for record in simulator.requests])
+        return web.json_response([record.as_json() for record in state.request_log.all()])
 
     async def faults(_: web.Request) -> web.Response:
-        return web.json_response(simulator.faults)
+        return web.json_response(state.faults.pending())
 
     async def add_fault(request: web.Request) -> web.Response:
         body = await _json_object(request)
         if "fault" not in body:
-            raise ValueError('Name the fault: {"fault": "lost_reply"}.')
-        simulator.add_fault(body.pop("fault"), **body)
-        return web.json_response(simulator.faults, status=201)
+            raise ValueError('The fault has no name.\nSend its name: {"fault": "lost_reply"}.')
+        state.faults.add(body.pop("fault"), **body)
+        return web.json_response(state.faults.pending(), status=201)
 
     async def clear_faults(_: web.Request) -> web.Response:
-        simulator.clear_faults()
+        state.faults.clear()
         return web.json_response([])
 
     async def held(_: web.Request) -> web.Response:
-        return web.json_response([record.as_json() for record in simulator.held])
+        return web.json_response([record.as_json() for record in state.held_requests.all()])
 
     async def release(_: web.Request) -> web.Response:
-        simulator.release()
+        state.held_requests.release()
         return web.json_response({"status": "ok"})
 
     async def reset(_: web.Request) -> web.Response:
-        await asyncio.to_thread(simulator.reset)
+        await asyncio.to_thread(state.reset)
         return web.json_response({"status": "ok"})
 
     async def end(request: web.Request) -> web.Response:
-        action = {"complete": simulator.complete, "fail": simulator.fail}[request.match_info["action"]]
-        await asyncio.to_thread(action, request.match_info["id"])
+        status = _STATUS_BY_ACTION[request.match_info["action"]]
+        await asyncio.to_thread(state.exports.end_now, request.match_info["id"], status)
         return web.json_response({"status": "ok"})
 
     routes: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] = [
@@ -79,19 +77,19 @@ def add_control(app: web.Application, simulator: FlowrouteSimulator) -> None:
         ("POST", "/exports/{id}/{action:complete|fail}", end),
     ]
     for method, path, handler in routes:
-        app.router.add_route(method, CONTROL + path, _add_error_context(handler))
+        app.router.add_route(method, CONTROL_PATH + path, _report_errors(handler))
 
 
-def _add_error_context(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
-    """Turn what a user got wrong into a reply that says so."""
+def _report_errors(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+    """Turn the exception of a wrong request into an error response."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except KeyError as unknown:
-            return web.json_response({"error": unknown.args[0]}, status=404)
-        except ValueError as wrong:
-            return web.json_response({"error": str(wrong)}, status=400)
+        except KeyError as error:
+            return web.json_response({"error": error.args[0]}, status=404)
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
 
     return handle
 
@@ -103,10 +101,12 @@ async def _json_object(request: web.Request) -> dict[str, Any]:
         body = None
     if isinstance(body, dict):
         return body
-    raise ValueError('Send a JSON object, such as {"fault": "lost_reply", "times": 1}.')
+    raise ValueError(
+        'The request body is not a JSON object.\nSend a JSON object, such as {"fault": "lost_reply", "times": 1}.'
+    )
 
 
-def _export(export: SimulatedExport) -> dict[str, Any]:
+def _to_json(export: SimulatedExport) -> dict[str, Any]:
     return {
         "id": export.id,
         "status": export.status,

@@ -1,7 +1,7 @@
-"""The account's own numbers, whom it talks to, and what a minute costs: the material calls are made of.
+"""The account's own numbers, the destinations and the rates from which calls are generated.
 
-Every number lies in a range set aside for fiction or is unassigned, so that no file of the simulator
-ever shows a real person's number.
+Every number is unassigned or in a range reserved for fiction, so that no file of the simulator
+contains the number of a real person.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class OwnNumber:
     """A number of the account.
 
     :param number: digits, without ``+``.
-    :param alias: what the account calls it; can be empty.
+    :param alias: its alias in the account; can be empty.
     """
 
     number: str
@@ -23,22 +23,22 @@ class OwnNumber:
 
     @property
     def tollfree(self) -> bool:
-        """Whether callers reach it free of charge."""
+        """Whether it is a toll-free number."""
         return is_tollfree(self.number)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a call goes to, or comes from.
+    """The destination or the origin of a call.
 
     :param iso: the country's ISO 3166 two-letter code.
-    :param country: the country's name, in capitals as Flowroute writes it.
-    :param destination_name: what the file calls it.
-    :param template: the number; ``#`` stands for a digit, ``*`` for an area code of North America.
-    :param rates: what a minute can cost, in USD.
+    :param country: the country's name, in capitals as in Flowroute's files.
+    :param destination_name: its name in the file.
+    :param template: the number; ``#`` is a digit, ``*`` is an area code of North America.
+    :param rates: the possible rates for a minute, in USD.
     :param increments: first and subsequent billing increment, in seconds.
-    :param connect_fee: what being connected costs, in USD.
-    :param weight: how often it is called.
+    :param connect_fee: the fee for a connection, in USD.
+    :param weight: how often it is called, relative to the others.
     """
 
     iso: str
@@ -52,7 +52,7 @@ class Place:
 
     @property
     def domestic(self) -> bool:
-        """Whether the call stays in the United States and is paid for: then the CCRF is due."""
+        """Whether the call stays in the United States, so that the CCRF is due."""
         return self.iso == "US"
 
 
@@ -105,7 +105,7 @@ DESTINATIONS = (
 )
 CALLERS = tuple(place for place in DESTINATIONS if place.destination_name != TOLLFREE_NAME)
 
-#: How a call that nobody answered can end: SIP code, reason, how often.
+#: The failures of calls that are not answered: SIP code, reason phrase, relative weight.
 FAILURES = (
     ("486", "Busy Here", 40),
     ("480", "Temporarily Unavailable", 25),
@@ -117,7 +117,7 @@ FAILURES = (
 
 
 def is_tollfree(number: str) -> bool:
-    """Tell whether a number is a toll-free one.
+    """Return whether a number is toll-free.
 
     :param number: digits, with or without ``+``.
     """

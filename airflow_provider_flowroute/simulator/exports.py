@@ -1,4 +1,4 @@
-"""An export as the account keeps it."""
+"""An export as the account stores it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_provider_flowroute.simulator.result_file import Totals
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an export is to end, where it is not the ordinary way.
+    """How an export ends, if a fault changes it.
 
-    :param status: the status it ends with.
+    :param status: the final status.
     :param num_calls_off: added to the number of calls that is reported.
     :param total_cost_off: added to the total cost that is reported, in USD.
     """
@@ -29,22 +29,22 @@ class Outcome:
 class SimulatedExport:
     """An export of the account.
 
-    :param id: its id.
-    :param status: ``processing``, ``completed``, ``failed``, or what a fault made of it.
-    :param start: the window's first instant, UTC.
-    :param end: the window's end, UTC.
-    :param filter_parameters: the filters as sent, the window among them.
-    :param callback_url: whom to tell when it is done.
-    :param requested_at: when it was asked for, UTC.
-    :param due: when it is done, UTC; None if never by itself.
-    :param seed: the call history its file is from.
+    :param id: its ID.
+    :param status: ``processing``, ``completed``, ``failed``, or the status that a fault sets.
+    :param start: the start of the window, UTC.
+    :param end: the end of the window, UTC.
+    :param filter_parameters: the filters as sent, including the window.
+    :param callback_url: where to send the callback.
+    :param requested_at: when it was created, UTC.
+    :param due: when it ends, UTC; None if it does not end by itself.
+    :param seed: selects the call history of its file.
     :param calls_per_day: the mean number of calls a day in that history.
-    :param outcome: how it is to end.
-    :param completed_at: when it was done, UTC.
-    :param expires_at: when its links stop working, UTC.
-    :param totals: what its file adds up to, once completed.
-    :param reads: how many times its status was read.
-    :param downloads: how many times its file was asked for and sent, in whole or in part.
+    :param outcome: how it ends.
+    :param completed_at: when it ended, UTC.
+    :param expires_at: when its links expire, UTC.
+    :param totals: the totals of its file, once completed.
+    :param reads: how many times its status was requested.
+    :param downloads: how many times its file was downloaded, completely or in part.
     """
 
     id: str
@@ -76,7 +76,7 @@ class SimulatedExport:
 
     @property
     def object_key(self) -> str:
-        """Where its file lies in the storage."""
+        """The key of its file in the storage."""
         day = self.requested_at
         name = hashlib.sha256(f"{self.seed}/{self.id}/{day.isoformat()}".encode()).hexdigest()[:32]
         return f"flowroute-cdrexports/{self.id}/{day.year}/{day.month}/{day.day}/{name}.gz"

@@ -1,4 +1,4 @@
-"""The ways the account can misbehave, on request: which there are, and whose turn it is."""
+"""The faults that the account can simulate, and the queue of pending faults."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ EVERYWHERE = (*API, *DOWNLOAD)
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of a fault.
+    """An option of a fault.
 
-    :param default: its value when none is given.
-    :param fits: tells whether a value will do.
-    :param what: what will do, in words.
+    :param default: its default value.
+    :param is_valid: tests whether a value is valid.
+    :param description: the valid values, for error messages.
     """
 
     default: Any
-    fits: Callable[[Any], bool]
-    what: str
+    is_valid: Callable[[Any], bool]
+    description: str
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to misbehave.
+    """A kind of fault.
 
-    :param can_be_on: the requests it can befall.
-    :param default_on: those it befalls when nothing is said.
-    :param options: its settings by name.
+    :param can_be_on: the requests that it can affect.
+    :param default_on: the requests that it affects by default.
+    :param options: its options by name.
     """
 
     can_be_on: tuple[str, ...]
@@ -44,12 +44,12 @@ class Kind:
 
 @dataclass
 class Fault:
-    """A misbehaviour that was asked for.
+    """A pending fault.
 
     :param name: its kind.
-    :param on: the requests it befalls.
-    :param times: how many requests it still befalls; None for every one.
-    :param options: its settings, all of them.
+    :param on: the requests that it affects.
+    :param times: how many more requests it affects; None for all.
+    :param options: the values of all its options.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Fault:
     options: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Give what the control endpoint shows."""
+        """Return the fault as the control endpoint shows it."""
         return {"fault": self.name, "on": list(self.on), "times": self.times, **self.options}
 
 
@@ -66,7 +66,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -80,15 +80,15 @@ def _is_money(value: Any) -> bool:
 
 
 def _text(default: str | None) -> Option:
-    return Option(default, lambda value: isinstance(value, str), "a text")
+    return Option(default, lambda value: isinstance(value, str), "a string")
 
 
 _FRACTION = Option(0.5, lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
 _MAYBE_FRACTION = Option(
-    None, lambda value: value is None or _FRACTION.fits(value), "a number from 0 to below 1, or null"
+    None, lambda value: value is None or _FRACTION.is_valid(value), "a number from 0 to below 1, or null"
 )
 _BYTES = Option(
-    None, lambda value: value is None or (_is_whole(value) and value >= 0), "a number of bytes, or null"
+    None, lambda value: value is None or (_is_integer(value) and value >= 0), "a number of bytes, or null"
 )
 _SECONDS = Option(
     1.0, lambda value: _is_number(value) and 0 <= value < 86400, "a number of seconds below 86400"
@@ -97,7 +97,7 @@ _RETRY_AFTER = Option(
     None, lambda value: value is None or (_is_number(value) and value >= 0), "a number of seconds, or null"
 )
 _STATUS = Option(
-    500, lambda value: _is_whole(value) and 500 <= value <= 599, "an HTTP status from 500 to 599"
+    500, lambda value: _is_integer(value) and 500 <= value <= 599, "an HTTP status from 500 to 599"
 )
 _AFTER = Option(False, lambda value: isinstance(value, bool), "true or false")
 
@@ -116,7 +116,7 @@ KINDS: dict[str, Kind] = {
     "wrong_shape": Kind(API, API),
     "failed_export": Kind(CREATE, CREATE),
     "unknown_status": Kind(CREATE, CREATE, {"status": _text("archived")}),
-    "wrong_num_calls": Kind(CREATE, CREATE, {"delta": Option(1, _is_whole, "a whole number")}),
+    "wrong_num_calls": Kind(CREATE, CREATE, {"delta": Option(1, _is_integer, "a whole number")}),
     "wrong_total_cost": Kind(
         CREATE, CREATE, {"delta": Option("0.010000", _is_money, 'an amount in USD such as "0.010000"')}
     ),
@@ -127,53 +127,45 @@ KINDS: dict[str, Kind] = {
     "no_content_length": Kind(DOWNLOAD, DOWNLOAD, {"fraction": _MAYBE_FRACTION}),
 }
 
-#: Those that befall a request as a whole.
-REQUEST_FAULTS = (
-    "lost_reply",
-    "dropped_connection",
-    "slow_reply",
-    "held_request",
-    "rate_limit",
-    "server_error",
-    "unauthorized",
-    "forbidden",
-    "html_reply",
-    "wrong_shape",
+#: Faults that affect the response to a request.
+REQUEST_FAULTS = tuple(name for name, kind in KINDS.items() if "status" in kind.can_be_on)
+#: Faults that change how an export ends. Several of them can affect the same create request.
+EXPORT_FAULTS = tuple(name for name, kind in KINDS.items() if kind.can_be_on == CREATE)
+#: Faults that affect the content of a download.
+FILE_FAULTS = tuple(
+    name for name, kind in KINDS.items() if kind.can_be_on == DOWNLOAD and name != "expired_link"
 )
-#: Those that mark an export for life; one request to create can meet several of them.
-EXPORT_FAULTS = ("failed_export", "unknown_status", "wrong_num_calls", "wrong_total_cost")
-#: Those that befall the sending of a file.
-FILE_FAULTS = ("cut_download", "truncated_gzip", "corrupt_gzip", "no_content_length")
 
 
 class FaultQueue:
-    """The faults still to come, in the order they were asked for; safe to use from any thread."""
+    """The pending faults, in the order in which they were added. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
     def add(self, name: str, /, *, on: str | None = None, times: int | None = 1, **options: Any) -> Fault:
-        """Ask for a fault.
+        """Add a fault.
 
         :param name: its kind, one of :data:`KINDS`.
-        :param on: the request it is to befall; None for those it usually does.
-        :param times: how many requests it befalls; None for every one.
-        :param options: its settings.
+        :param on: the affected request; None for the default.
+        :param times: how many requests are affected; None for all.
+        :param options: its options.
+        :raises ValueError: if the kind, the request or an option is not valid.
         """
         kind = KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
-            raise ValueError(f"There is no fault {name!r}. Known faults: {', '.join(sorted(KINDS))}.")
+            raise ValueError(f"There is no fault {name!r}.\nKnown faults: {', '.join(sorted(KINDS))}.")
         if on is not None and on not in kind.can_be_on:
             raise ValueError(
-                f"The fault {name} cannot be on {on!r}. It can be on: {', '.join(kind.can_be_on)}."
+                f"The fault {name} cannot be on {on!r}.\nIt can be on: {', '.join(kind.can_be_on)}."
             )
-        if times is not None and not (_is_whole(times) and times > 0):
+        if times is not None and not (_is_integer(times) and times > 0):
             raise ValueError(
-                f"The fault {name} takes times as a whole number of 1 or more, or null; not {times!r}."
+                f"The fault {name} has an invalid times: {times!r}.\nUse a whole number of 1 or more, or null."
             )
         for option, value in options.items():
-            self._check(name, kind, option, value)
+            self._validate(name, kind, option, value)
         settings = {option: setting.default for option, setting in kind.options.items()} | options
         fault = Fault(name, (on,) if on else kind.default_on, times, settings)
         with self._lock:
@@ -181,19 +173,21 @@ class FaultQueue:
         return fault
 
     @staticmethod
-    def _check(name: str, kind: Kind, option: str, value: Any) -> None:
+    def _validate(name: str, kind: Kind, option: str, value: Any) -> None:
         setting = kind.options.get(option)
         if setting is None:
             known = ", ".join(kind.options) or "none"
-            raise ValueError(f"The fault {name} has no option {option!r}. Its options: {known}.")
-        if not setting.fits(value):
-            raise ValueError(f"The fault {name} takes {option} as {setting.what}; not {value!r}.")
+            raise ValueError(f"The fault {name} has no option {option!r}.\nIts options: {known}.")
+        if not setting.is_valid(value):
+            raise ValueError(
+                f"The fault {name} has an invalid {option}: {value!r}.\nUse {setting.description}."
+            )
 
     def take(self, on: str, names: Iterable[str]) -> Fault | None:
-        """Give the first fault that befalls a request, and count it down.
+        """Take the first fault that affects a request.
 
-        :param on: which of the service's requests it is.
-        :param names: the kinds looked for.
+        :param on: the name of the request.
+        :param names: the kinds to consider.
         """
         names = tuple(names)
         with self._lock:
@@ -207,11 +201,11 @@ class FaultQueue:
         return None
 
     def pending(self) -> list[dict[str, Any]]:
-        """Give the faults still to come, as the control endpoint shows them."""
+        """Return the pending faults as the control endpoint shows them."""
         with self._lock:
             return [fault.as_json() for fault in self._faults]
 
     def clear(self) -> None:
-        """Drop every fault."""
+        """Remove every fault."""
         with self._lock:
             self._faults.clear()

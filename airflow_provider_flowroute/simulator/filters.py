@@ -1,4 +1,4 @@
-"""Which calls a request asks for: what each filter parameter means, and which values it can have."""
+"""The filter parameters: their types, and the calls that each one selects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_flowroute.simulator.calls import Call
 from airflow_provider_flowroute.simulator.dialplan import DESTINATIONS, is_tollfree
 
-#: Parameters by the kind of value they take. A name on none of these is accepted and filters nothing.
+#: Parameters by the type of their value. Any other name is accepted and has no effect.
 LISTS = (
     "number_aliases",
     "number_aliases_contains",
@@ -30,12 +30,12 @@ DIRECTIONS = ("inbound", "outbound")
 _COUNTRY_NAMES = {place.iso: place.country for place in DESTINATIONS}
 
 
-def wanted(filter_parameters: Mapping[str, Any]) -> Callable[[Call], bool]:
-    """Make the test that tells whether a call is asked for.
+def build_predicate(filter_parameters: Mapping[str, Any]) -> Callable[[Call], bool]:
+    """Return a function that tests whether a call matches the filters.
 
-    A list with nothing in it, and ``false``, restrict nothing.
+    An empty list and ``false`` have no effect.
 
-    :param filter_parameters: as in the request, checked before.
+    :param filter_parameters: as in the request, already validated.
     """
     tests = [
         (test, filter_parameters[name])

@@ -1,4 +1,4 @@
-"""The state file: the account's exports between two runs of the simulator."""
+"""The state file: it keeps the account's exports between two runs of the simulator."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _INSTANTS = ("start", "end", "requested_at", "due", "completed_at", "expires_at"
 
 
 def save(path: Path, next_id: int, exports: Mapping[str, SimulatedExport]) -> None:
-    """Write the exports, whole or not at all.
+    """Write the exports atomically.
 
     :param path: the state file.
-    :param next_id: the id of the next export.
-    :param exports: the exports by id.
+    :param next_id: the ID of the next export.
+    :param exports: the exports by ID.
     """
     state = {"next_id": next_id, "exports": [asdict(export) for export in exports.values()]}
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -37,19 +37,20 @@ def save(path: Path, next_id: int, exports: Mapping[str, SimulatedExport]) -> No
 
 
 def load(path: Path) -> tuple[int, dict[str, SimulatedExport]]:
-    """Read the exports: the next id, and the exports by id.
+    """Read the next ID, and the exports by ID.
 
     :param path: the state file.
+    :raises ValueError: if the file is damaged.
     """
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
         exports = [_export(entry) for entry in state["exports"]]
         return int(state["next_id"]), {export.id: export for export in exports}
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as damage:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(
-            f"The simulator cannot read its state file {path} ({damage!r}). "
-            "Name another file, or delete this one to begin with an empty account."
-        ) from damage
+            f"The simulator cannot read its state file {path.name}.\nThe file {path} is damaged: {error!r}.\n"
+            "Choose another file, or delete this file to start with an empty account."
+        ) from error
 
 
 def _to_json(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Presigned links: who holds one may fetch the file, for as long as it lasts."""
+"""Presigned links: a link gives access to a file until it expires."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlencode
 
-_STAMP = "%Y%m%dT%H%M%SZ"
+_DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 _SIGNATURE = "X-Amz-Signature"
 
 
-class LinkSigner:
-    """Makes links and tells whether one is good; safe to use from any thread.
+class Presigner:
+    """Sign download links and check them. Safe to use from any thread.
 
-    :param seed: what the key is made from, so that links outlive a restart.
+    :param seed: determines the signing key, so that links stay valid after a restart.
     :param now: the account's clock.
     """
 
@@ -29,17 +29,17 @@ class LinkSigner:
         self._lock = threading.Lock()
 
     def sign(self, origin: str, key: str, expires_at: datetime) -> str:
-        """Make a link. No two are the same.
+        """Sign a link. Each link is different.
 
         :param origin: the storage's address.
-        :param key: where the object lies.
-        :param expires_at: when the link stops working, UTC.
+        :param key: the object's key.
+        :param expires_at: when the link expires, UTC.
         """
         now = self._now()
         parameters = {
             "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
             "X-Amz-Credential": f"ASIASIMULATED0000000/{now:%Y%m%d}/us-west-2/s3/aws4_request",
-            "X-Amz-Date": now.strftime(_STAMP),
+            "X-Amz-Date": now.strftime(_DATE_FORMAT),
             "X-Amz-Expires": str(max(1, math.ceil((expires_at - now).total_seconds()))),
             "X-Amz-SignedHeaders": "host",
             "X-Amz-Security-Token": secrets.token_urlsafe(48),
@@ -48,10 +48,10 @@ class LinkSigner:
         return f"{origin}/{quote(key)}?{urlencode(parameters)}"
 
     def is_signed(self, key: str, query: Mapping[str, str]) -> bool:
-        """Tell whether a link bears the right signature.
+        """Return whether a link has a valid signature.
 
-        :param key: the object it names.
-        :param query: its parameters.
+        :param key: the object's key.
+        :param query: the query parameters of the link.
         """
         parameters = {name: value for name, value in query.items() if name != _SIGNATURE}
         return hmac.compare_digest(
@@ -59,10 +59,10 @@ class LinkSigner:
         )
 
     def is_expired(self, query: Mapping[str, str], expires_at: datetime | None) -> bool:
-        """Tell whether a signed link has stopped working.
+        """Return whether a signed link has expired.
 
-        :param query: its parameters.
-        :param expires_at: when the export's links stop working, UTC: the link itself only says it to the second.
+        :param query: the query parameters of the link.
+        :param expires_at: when the export's links expire, UTC. The link itself has only whole seconds.
         """
         now = self._now()
         if expires_at is not None and now >= expires_at:
@@ -70,13 +70,13 @@ class LinkSigner:
         with self._lock:
             if query[_SIGNATURE] in self._revoked:
                 return True
-        made = datetime.strptime(query["X-Amz-Date"], _STAMP).replace(tzinfo=UTC)
-        return now > made + timedelta(seconds=int(query["X-Amz-Expires"]))
+        signed_at = datetime.strptime(query["X-Amz-Date"], _DATE_FORMAT).replace(tzinfo=UTC)
+        return now > signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))
 
     def revoke(self, query: Mapping[str, str]) -> None:
-        """Make one link stop working at once.
+        """Let a link expire immediately.
 
-        :param query: its parameters.
+        :param query: the query parameters of the link.
         """
         with self._lock:
             self._revoked.add(query[_SIGNATURE])

@@ -1,4 +1,4 @@
-"""What the account was asked: every request to either port, in order of arrival."""
+"""The recorded requests to both ports, in order of arrival."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-_KEPT = 10_000
+_MAX_RECORDS = 10_000
 
 
 @dataclass
@@ -21,11 +21,11 @@ class RecordedRequest:
     :param on: ``create``, ``status``, ``list``, ``download`` or ``other``.
     :param method: the HTTP method.
     :param path: the path, without the query.
-    :param query: the query's parameters.
-    :param status: the HTTP status that was answered; None while it is at work, and when the connection
-        was dropped without an answer.
-    :param has_authorization: whether an ``Authorization`` header came with it.
-    :param headers: its headers, names in lower case; what ``Authorization`` held is not kept.
+    :param query: the query parameters.
+    :param status: the HTTP status of the response; None while there is no response, and if the connection
+        was closed without one.
+    :param has_authorization: whether it has an ``Authorization`` header.
+    :param headers: its headers, names in lower case; the value of ``Authorization`` is masked.
     """
 
     on: str
@@ -37,25 +37,25 @@ class RecordedRequest:
     headers: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Give what the control endpoint shows."""
+        """Return the record as the control endpoint shows it."""
         return asdict(self)
 
 
 class RequestLog:
-    """The recorded requests; safe to use from any thread.
+    """The recorded requests. Safe to use from any thread.
 
-    :param on_request: called with each request once it is answered.
+    :param on_request: called with each request after it is answered.
     """
 
     def __init__(self, on_request: Callable[[RecordedRequest], None] | None = None) -> None:
-        self._requests: deque[RecordedRequest] = deque(maxlen=_KEPT)
+        self._requests: deque[RecordedRequest] = deque(maxlen=_MAX_RECORDS)
         self._lock = threading.Lock()
         self._on_request = on_request
 
     def begin(self, on: str, request: web.Request) -> RecordedRequest:
-        """Record a request that has just arrived.
+        """Record a new request.
 
-        :param on: which of the service's requests it is.
+        :param on: the name of the API operation.
         :param request: the request.
         """
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -69,19 +69,19 @@ class RequestLog:
         return record
 
     def end(self, record: RecordedRequest) -> None:
-        """Say that a request has been dealt with.
+        """Report that a request has been answered.
 
-        :param record: what :meth:`begin` gave.
+        :param record: the record from :meth:`begin`.
         """
         if self._on_request:
             self._on_request(replace(record))
 
     def all(self) -> list[RecordedRequest]:
-        """Give copies of the recorded requests, oldest first."""
+        """Return copies of the recorded requests, oldest first."""
         with self._lock:
             return copy.deepcopy(list(self._requests))
 
     def clear(self) -> None:
-        """Forget every request."""
+        """Delete every record."""
         with self._lock:
             self._requests.clear()

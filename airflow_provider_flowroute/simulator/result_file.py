@@ -1,4 +1,4 @@
-"""The result of an export: its gzip CSV and the sums Flowroute shows beside it."""
+"""The file of an export: a gzip CSV, and its totals as Flowroute reports them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS
-from airflow_provider_flowroute.simulator.calls import SAMPLE_COLUMNS, SAMPLE_DAY, Call
+from airflow_provider_flowroute.simulator.calls import COLUMNS, SAMPLE_COLUMNS, SAMPLE_DAY, Call
 
-#: What the resource calls each sum, and the column it is the sum of.
+#: The name of each sum in the resource, and its column in the file.
 SUMS = {
     "total_cost": "total_cost",
     "call_subtotal": "cost_subtotal",
@@ -27,11 +26,11 @@ SUMS = {
 
 @dataclass
 class Totals:
-    """What an export adds up to.
+    """The totals of an export.
 
     :param num_calls: rows in the file.
     :param billed_seconds: the sum of ``billed_duration``.
-    :param money: the exact sums in USD, by their name in the resource.
+    :param money: the exact sums in USD, by name in the resource.
     """
 
     num_calls: int = 0
@@ -39,7 +38,7 @@ class Totals:
     money: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(SUMS, Decimal(0)))
 
     def add(self, call: Call) -> None:
-        """Count a call in.
+        """Add a call.
 
         :param call: the call.
         """
@@ -51,10 +50,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file as it lies in the storage.
+    """A file in the storage.
 
     :param content: the gzip CSV.
-    :param totals: what its rows add up to.
+    :param totals: the totals of its rows.
     """
 
     content: bytes
@@ -67,7 +66,7 @@ class ResultFile:
 
 
 def etag_of(content: bytes) -> str:
-    """Give the ETag the storage shows for an object, quotes included.
+    """Return the ETag of an object, including its quotes.
 
     :param content: the object's bytes.
     """
@@ -75,7 +74,7 @@ def etag_of(content: bytes) -> str:
 
 
 def write_file(calls: Iterable[Call], columns: tuple[str, ...]) -> ResultFile:
-    """Write calls to a file. The same calls give the same bytes: the gzip header bears no time.
+    """Write calls to a file. The same calls give the same bytes: the gzip header has no time.
 
     :param calls: the rows, in order.
     :param columns: the header.
@@ -95,10 +94,10 @@ def write_file(calls: Iterable[Call], columns: tuple[str, ...]) -> ResultFile:
 
 
 def columns_for(start: datetime, end: datetime) -> tuple[str, ...]:
-    """Tell which columns a file has: those of the day of the real sample are of an older make.
+    """Return the columns of a file. Files of the day of the real sample have the older format.
 
-    :param start: the window's first instant, UTC.
-    :param end: the window's end, UTC.
+    :param start: the start of the window, UTC.
+    :param end: the end of the window, UTC.
     """
-    old = start >= SAMPLE_DAY and end <= SAMPLE_DAY + timedelta(days=1)
-    return COLUMNS[:SAMPLE_COLUMNS] if old else COLUMNS
+    is_old = start >= SAMPLE_DAY and end <= SAMPLE_DAY + timedelta(days=1)
+    return COLUMNS[:SAMPLE_COLUMNS] if is_old else COLUMNS

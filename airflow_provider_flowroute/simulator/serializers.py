@@ -1,4 +1,4 @@
-"""The shapes in which the service shows an export: each place has its own."""
+"""The JSON documents of the API. Each request shows an export in its own format."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from airflow_provider_flowroute.simulator.validation import Page
 PATH = "/v2/cdrs/exports"
 
 _WINDOW = ("start_call_start_time", "start_call_end_time")
-_ODD_ZONE = timezone(timedelta(hours=3))
+_OTHER_ZONE = timezone(timedelta(hours=3))
 _SIX_PLACES = Decimal("0.000001")
 
 
 def errors(status: int, title: str, detail: str) -> dict[str, Any]:
-    """Give the body of an error.
+    """Return the body of an error response.
 
     :param status: the HTTP status.
-    :param title: its name.
-    :param detail: what is wrong.
+    :param title: its reason phrase.
+    :param detail: the cause.
     """
     return {"errors": [{"id": str(uuid.uuid4()), "status": status, "title": title, "detail": detail}]}
 
 
 def created(export: SimulatedExport, base: str) -> dict[str, Any]:
-    """Give the reply to a create: the filters lie in the attributes, and the window only there.
+    """Return the body of a create response: the filters are attributes, ``filter_parameters`` has no window.
 
     :param export: the new export.
-    :param base: the API's own address.
+    :param base: the address of the API.
     """
-    others = {name: value for name, value in export.filter_parameters.items() if name not in _WINDOW}
+    filters = {name: value for name, value in export.filter_parameters.items() if name not in _WINDOW}
     attributes = {
         **export.filter_parameters,
         "callback_url": export.callback_url,
         "status": "processing",
         "download_url": None,
         "requested_at": _iso(export.requested_at),
-        "created_at": _iso(export.requested_at, _ODD_ZONE),
+        "created_at": _iso(export.requested_at, _OTHER_ZONE),
         "expires_at": None,
         "total_cost": None,
         "usf_fees": None,
         "ccrf": None,
         "billed_minutes": None,
-        "filter_parameters": others,
+        "filter_parameters": filters,
     }
     return {"data": _resource(export, export.id, base, attributes)}
 
 
 def shown(export: SimulatedExport, base: str, download_url: str | None) -> dict[str, Any]:
-    """Give the reply to a look at one export: flat, lists of filters written as text.
+    """Return the body of a status response: flat, with lists of filters as text.
 
     :param export: the export.
-    :param base: the API's own address.
-    :param download_url: the link to its file.
+    :param base: the address of the API.
+    :param download_url: the link to its file, if there is one.
     """
     filters = {
         name: str(value) if isinstance(value, list) else value
@@ -70,16 +70,18 @@ def shown(export: SimulatedExport, base: str, download_url: str | None) -> dict[
 def listed(
     exports: Sequence[tuple[SimulatedExport, str | None]], base: str, page: Page, more: bool
 ) -> dict[str, Any]:
-    """Give a page of the list: nested twice, ids as numbers, the window in another form than it was sent.
+    """Return a page of the list: nested twice, with integer IDs and the window in ISO format.
 
-    :param exports: the page's exports, each with the link to its file.
-    :param base: the API's own address.
-    :param page: what was asked for.
+    :param exports: the exports on the page, each with the link to its file.
+    :param base: the address of the API.
+    :param page: the requested page.
     :param more: whether there are further exports.
     """
     items = []
     for export, download_url in exports:
-        window = {name: _iso(day) for name, day in zip(_WINDOW, (export.start, export.end), strict=True)}
+        window = {
+            name: _iso(instant) for name, instant in zip(_WINDOW, (export.start, export.end), strict=True)
+        }
         attributes = _attributes(export, download_url, export.filter_parameters | window)
         items.append({"data": _resource(export, int(export.id), base, attributes)})
     links = {"self": _internal_link(page.offset, page.limit)}
@@ -129,5 +131,5 @@ def _iso(instant: datetime, zone: timezone = UTC) -> str:
 
 
 def _internal_link(offset: int, limit: int) -> str:
-    # The real one names an address only Flowroute can reach, and garbles the query: nobody can follow it.
+    # The real link has an internal host and a malformed query, so no client can follow it.
     return f"http://cdr-api/cdrs/exports?offset={offset}&limit;={limit}"

@@ -1,4 +1,4 @@
-"""The simulator as a whole: two ports, one event loop, one thread."""
+"""The simulator: two ports, one event loop, one thread."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from typing import Any
 
 from aiohttp import web
 
-from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.api import Api
-from airflow_provider_flowroute.simulator.callbacks import Callbacks, SentCallback
+from airflow_provider_flowroute.simulator.callbacks import SentCallback
 from airflow_provider_flowroute.simulator.control import add_control
+from airflow_provider_flowroute.simulator.export_store import ExportStore
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
-from airflow_provider_flowroute.simulator.faults import FaultQueue
-from airflow_provider_flowroute.simulator.held_requests import HeldRequests
-from airflow_provider_flowroute.simulator.presigning import LinkSigner
+from airflow_provider_flowroute.simulator.presigning import Presigner
 from airflow_provider_flowroute.simulator.request_log import RecordedRequest, RequestLog
+from airflow_provider_flowroute.simulator.state import AccountState
 from airflow_provider_flowroute.simulator.storage import Storage
 
 _HOST = "127.0.0.1"
 
 
 class FlowrouteSimulator:
-    """A Flowroute account on localhost, for as long as the ``with`` block lasts.
+    """A simulated Flowroute account on localhost. It runs until the ``with`` block ends.
 
     Every attribute and method is safe to use from any thread.
 
-    :param seed: which call history the account has; the same seed gives the same files.
+    :param seed: selects the call history; the same seed gives the same files.
     :param calls_per_day: the mean number of calls in a UTC day.
-    :param processing_seconds: how long an export is ``processing``; ``float("inf")`` for until
+    :param processing_seconds: how long an export stays ``processing``; ``float("inf")``: until
         :meth:`complete` or :meth:`fail`.
-    :param port: the API's port; 0 for any that is free.
-    :param download_port: the storage's port; 0 for any that is free.
-    :param access_key: the access key that is let in.
+    :param port: the API's port; 0 for any free port.
+    :param download_port: the storage's port; 0 for any free port.
+    :param access_key: the only access key that is accepted.
     :param secret_key: its secret key.
-    :param link_seconds: how long the links of a completed export work, in seconds.
-    :param state: a file that keeps the exports between runs; None to forget them.
-    :param on_request: called with each request once it is answered, in the simulator's thread.
+    :param link_seconds: how long the links of a completed export are valid, in seconds.
+    :param state: a file that keeps the exports between runs; None to discard them.
+    :param on_request: called with each request after it is answered, in the simulator's thread.
+    :raises ValueError: if a number is out of range, or the file ``state`` cannot be read.
     """
 
     def __init__(
@@ -55,35 +55,31 @@ class FlowrouteSimulator:
         port: int = 0,
         download_port: int = 0,
         access_key: str = "demo-access-key",
-        secret_key: str = "demo-secret-key",  # noqa: S107 - opens nothing but this
+        secret_key: str = "demo-secret-key",  # noqa: S107 - only valid here
         link_seconds: float = 259200,
         state: str | Path | None = None,
         on_request: Callable[[RecordedRequest], None] | None = None,
     ) -> None:
         self.access_key = access_key
         self.secret_key = secret_key
-        self._ports = (port, download_port)
-        self._account = Account(
+        self._ports = {"port": port, "download_port": download_port}
+        exports = ExportStore(
             seed=seed,
             calls_per_day=calls_per_day,
             processing_seconds=processing_seconds,
             link_seconds=link_seconds,
             state=state,
         )
-        self._account.on_created = lambda _: self._in_loop(self._wake)
-        self._account.on_ended = lambda export: self._in_loop(self._call_back, export)
-        self._faults = FaultQueue()
-        self._held = HeldRequests()
-        self._log = RequestLog(on_request)
-        self._callbacks = Callbacks()
-        signer = LinkSigner(seed, self._account.now)
-        self._api = Api(self._account, self._faults, self._held, signer, access_key, secret_key)
-        self._storage = Storage(self._account, self._faults, self._held, signer)
+        exports.on_created = lambda _: self._in_loop(self._wake)
+        exports.on_ended = lambda export: self._in_loop(self._send_callback, export)
+        self._state = AccountState(
+            access_key, secret_key, exports, Presigner(seed, exports.now), RequestLog(on_request)
+        )
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._created = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._calling_back: set[asyncio.Task[None]] = set()
+        self._callback_tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> FlowrouteSimulator:
         self.start()
@@ -95,17 +91,18 @@ class FlowrouteSimulator:
         self.stop()
 
     def start(self) -> None:
-        """Open both ports and answer requests, until :meth:`stop`."""
+        """Open both ports and answer requests until :meth:`stop`.
+
+        :raises OSError: if a port is not available.
+        :raises RuntimeError: if the simulator is running.
+        """
         if self._thread:
-            raise RuntimeError("This simulator runs already: stop it first, or make another one.")
-        sockets = [_listen(self._ports[0], "port")]
-        try:
-            sockets.append(_listen(self._ports[1], "download_port"))
-        except OSError:
-            sockets[0].close()
-            raise
-        self._api.base, self._api.download_origin = (
-            f"http://{_HOST}:{each.getsockname()[1]}" for each in sockets
+            raise RuntimeError("This simulator is already running.\nStop it first, or create another one.")
+        with contextlib.ExitStack() as on_error:
+            sockets = [on_error.enter_context(_listen(port, name)) for name, port in self._ports.items()]
+            on_error.pop_all()
+        self._state.url, self._state.download_origin = (
+            f"http://{_HOST}:{sock.getsockname()[1]}" for sock in sockets
         )
         self._loop = loop = asyncio.new_event_loop()
         self._created, self._stopping = asyncio.Event(), asyncio.Event()
@@ -117,22 +114,22 @@ class FlowrouteSimulator:
         ready.wait()
 
     def stop(self) -> None:
-        """Close both ports and the thread. Stopping what does not run does nothing."""
+        """Close both ports and end the thread. Do nothing if the simulator is not running."""
         thread, self._thread = self._thread, None
         if thread:
             self._in_loop(self._stopping.set)
             thread.join()
-            self._account.save()
+            self._state.exports.save()
 
     @property
     def url(self) -> str:
-        """The API's address: what goes into the connection's host."""
-        return self._running(self._api.base)
+        """The address of the API: the connection's host."""
+        return self._running(self._state.url)
 
     @property
     def download_origin(self) -> str:
-        """The storage's address, where the links lead."""
-        return self._running(self._api.download_origin)
+        """The address of the storage, to which the download links point."""
+        return self._running(self._state.download_origin)
 
     @property
     def connection(self) -> dict[str, str]:
@@ -147,105 +144,110 @@ class FlowrouteSimulator:
 
     @property
     def clock_ahead(self) -> float:
-        """How many seconds the account's clock is ahead of this machine's; may be set, below 0 too."""
-        return self._account.clock_ahead
+        """How many seconds the account's clock is ahead of this machine's. Can be set; can be negative."""
+        return self._state.exports.clock_ahead
 
     @clock_ahead.setter
     def clock_ahead(self, seconds: float) -> None:
-        self._account.clock_ahead = seconds
+        self._state.exports.clock_ahead = seconds
 
     @property
     def exports(self) -> list[SimulatedExport]:
-        """Copies of the account's exports as they are now, in order of creation."""
-        return self._account.exports()
+        """Copies of the account's exports in their current state, in order of creation."""
+        return self._state.exports.all()
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Copies of the requests to either port, in order of arrival; those to control it left out."""
-        return self._log.all()
+        """Copies of the requests to either port, in order of arrival, without those to the control endpoints."""
+        return self._state.request_log.all()
 
     @property
     def callbacks(self) -> list[SentCallback]:
-        """Copies of the callbacks that were sent, failed, or were not sent because they led elsewhere."""
-        return self._callbacks.all()
+        """Copies of the callbacks that were sent, that failed, or that were for another machine."""
+        return self._state.callbacks.all()
 
     @property
     def faults(self) -> list[dict[str, Any]]:
-        """The faults still to come."""
-        return self._faults.pending()
+        """The pending faults."""
+        return self._state.faults.pending()
 
     @property
     def held(self) -> list[RecordedRequest]:
-        """Copies of the requests that the fault ``held_request`` holds at the moment."""
-        return self._held.all()
+        """Copies of the requests that the fault ``held_request`` currently holds."""
+        return self._state.held_requests.all()
 
     def release(self) -> None:
-        """Let every held request go on."""
-        self._held.release()
+        """Release every held request."""
+        self._state.held_requests.release()
 
     def csv(self, export_id: str) -> bytes:
-        """Give the uncompressed file of an export, whatever faults do to its download.
+        """Return the uncompressed file of an export. Faults do not change it.
 
-        :param export_id: the id of a completed export.
+        :param export_id: the ID of a completed export.
+        :raises KeyError: if the account has no such export.
+        :raises ValueError: if the export is not completed.
         """
-        return self._account.file(export_id).csv
+        return self._state.exports.file(export_id).csv
 
     def add_fault(
         self, name: str, /, *, on: str | None = None, times: int | None = 1, **options: Any
     ) -> None:
-        """Make the account misbehave.
+        """Simulate a fault.
 
-        :param name: how; the simulator's page in the documentation has the table.
-        :param on: which request: ``create``, ``status``, ``list`` or ``download``; None for the usual ones.
-        :param times: how many requests it befalls; None for every one.
-        :param options: the fault's own settings.
+        :param name: the fault; the simulator's page in the documentation lists them.
+        :param on: the affected request: ``create``, ``status``, ``list`` or ``download``; None for the default.
+        :param times: how many requests are affected; None for all.
+        :param options: the options of the fault.
+        :raises ValueError: if the fault, the request or an option is not valid.
         """
-        self._faults.add(name, on=on, times=times, **options)
+        self._state.faults.add(name, on=on, times=times, **options)
 
     def clear_faults(self) -> None:
-        """Drop the faults still to come. What they did to an export already stays."""
-        self._faults.clear()
+        """Remove the pending faults. Exports that a fault has changed stay changed."""
+        self._state.faults.clear()
 
     def reset(self) -> None:
-        """Forget exports, requests, callbacks and faults. Ids go on where they were."""
-        self._faults.clear()
-        self._account.reset()
-        self._callbacks.clear()
-        self._log.clear()
+        """Delete all exports, requests, callbacks and faults. IDs are not used again."""
+        self._state.reset()
 
     def complete(self, export_id: str) -> None:
         """Complete an export now.
 
-        :param export_id: the id of an export that is being processed.
+        :param export_id: the ID of an export that is processing.
+        :raises KeyError: if the account has no such export.
+        :raises ValueError: if the export has ended.
         """
-        self._account.end_now(export_id, "completed")
+        self._state.exports.end_now(export_id, "completed")
 
     def fail(self, export_id: str) -> None:
         """Let an export fail now.
 
-        :param export_id: the id of an export that is being processed.
+        :param export_id: the ID of an export that is processing.
+        :raises KeyError: if the account has no such export.
+        :raises ValueError: if the export has ended.
         """
-        self._account.end_now(export_id, "failed")
+        self._state.exports.end_now(export_id, "failed")
 
     def _running(self, address: str) -> str:
         if not self._thread:
             raise RuntimeError(
-                "The simulator does not run, so it has no address: use it as `with FlowrouteSimulator() as flowroute:`."
+                "The simulator is not running, so it has no address.\n"
+                "Use it as `with FlowrouteSimulator() as flowroute:`."
             )
         return address
 
-    def _in_loop(self, what: Callable[..., object], *args: object) -> None:
+    def _in_loop(self, function: Callable[..., object], *args: object) -> None:
         if self._loop:
-            with contextlib.suppress(RuntimeError):  # closed: stopped in the meantime
-                self._loop.call_soon_threadsafe(what, *args)
+            with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
+                self._loop.call_soon_threadsafe(function, *args)
 
     def _wake(self) -> None:
         self._created.set()
 
-    def _call_back(self, export: SimulatedExport) -> None:
-        task = asyncio.get_running_loop().create_task(self._callbacks.send(export))
-        self._calling_back.add(task)
-        task.add_done_callback(self._calling_back.discard)
+    def _send_callback(self, export: SimulatedExport) -> None:
+        task = asyncio.get_running_loop().create_task(self._state.callbacks.send(export))
+        self._callback_tasks.add(task)
+        task.add_done_callback(self._callback_tasks.discard)
 
     def _run(
         self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], ready: threading.Event
@@ -254,11 +256,11 @@ class FlowrouteSimulator:
             runner.run(self._serve(sockets, ready))
 
     async def _serve(self, sockets: list[socket.socket], ready: threading.Event) -> None:
-        api = self._api.application(self._log)
-        add_control(api, self)
+        api = Api(self._state).application()
+        add_control(api, self._state)
         runners = [
             web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=0.1)
-            for app in (api, self._storage.application(self._log))
+            for app in (api, Storage(self._state).application())
         ]
         for runner, sock in zip(runners, sockets, strict=True):
             await runner.setup()
@@ -271,15 +273,13 @@ class FlowrouteSimulator:
             await runner.cleanup()
 
     async def _process(self) -> None:
-        """End exports when their time has come, whether or not anybody looks."""
+        """End exports when they are due, without any request."""
         while True:
             self._created.clear()
-            await asyncio.to_thread(self._account.settle)
-            try:
-                async with asyncio.timeout(self._account.seconds_to_next()):
+            await asyncio.to_thread(self._state.exports.end_due)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._state.exports.seconds_to_next()):
                     await self._created.wait()
-            except TimeoutError:
-                pass
 
 
 def _listen(port: int, parameter: str) -> socket.socket:
@@ -288,10 +288,10 @@ def _listen(port: int, parameter: str) -> socket.socket:
     try:
         sock.bind((_HOST, port))
         sock.listen(128)
-    except (OSError, OverflowError) as trouble:
+    except (OSError, OverflowError) as error:
         sock.close()
         raise OSError(
-            f"The Flowroute simulator cannot listen on {_HOST}:{port} ({trouble}). "
-            f"Stop what uses that port, or choose another {parameter}; 0 takes any that is free."
-        ) from trouble
+            f"The Flowroute simulator cannot listen on {_HOST}:{port}.\n{error}\n"
+            f"Stop the process that uses this port, or choose another {parameter}; 0 selects any free port."
+        ) from error
     return sock

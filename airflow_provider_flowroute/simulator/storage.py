@@ -1,4 +1,4 @@
-"""The storage's port: it gives a file to whoever holds a link, as S3 does."""
+"""The port of the storage: it serves a file to any client with a valid link, as S3 does."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
-from airflow_provider_flowroute.simulator.account import Account
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
-from airflow_provider_flowroute.simulator.faults import FILE_FAULTS, Fault, FaultQueue
-from airflow_provider_flowroute.simulator.held_requests import HeldRequests
-from airflow_provider_flowroute.simulator.middleware import current_record, gate, hang_up
-from airflow_provider_flowroute.simulator.presigning import LinkSigner
-from airflow_provider_flowroute.simulator.request_log import RequestLog
+from airflow_provider_flowroute.simulator.faults import FILE_FAULTS, Fault
+from airflow_provider_flowroute.simulator.middleware import (
+    build_middleware,
+    close_connection,
+    current_record,
+)
 from airflow_provider_flowroute.simulator.result_file import etag_of
+from airflow_provider_flowroute.simulator.state import AccountState
 
 _BUCKET = "/flowroute-cdrexports/"
 _CHUNK = 64 * 1024
@@ -35,53 +36,42 @@ _CODES = {
 
 
 class Storage:
-    """The storage the account's files lie in.
+    """The storage of the account's files.
 
-    :param account: the account.
-    :param faults: the faults still to come.
-    :param held: where requests are held.
-    :param signer: knows which links are good.
+    :param state: the state of the account.
     """
 
-    def __init__(self, account: Account, faults: FaultQueue, held: HeldRequests, signer: LinkSigner) -> None:
-        self._account = account
-        self._faults = faults
-        self._held = held
-        self._signer = signer
+    def __init__(self, state: AccountState) -> None:
+        self._state = state
 
-    def application(self, log: RequestLog) -> web.Application:
-        """Make the web application.
-
-        :param log: where requests are recorded.
-        """
-        app = web.Application(middlewares=[gate(log, self._faults, self._held, _name_of, _refuse)])
+    def application(self) -> web.Application:
+        """Build the web application."""
+        app = web.Application(middlewares=[build_middleware(self._state, _classify, _error_response)])
         app.router.add_get("/{key:.+}", self._get, allow_head=False)
         return app
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if "Authorization" in request.headers:
-            return _refuse(
-                400, "A presigned link is authentication enough: send no Authorization header with it.", {}
-            )
+            return _error_response(400, "A presigned link must not have an Authorization header.", {})
         key = request.match_info["key"]
-        export = self._account.find_object(key)
+        export = self._state.exports.find_object(key)
         if export is None:
-            return _refuse(404, "There is no object of this key.", {})
-        if not self._signer.is_signed(key, request.query):
-            return _refuse(403, "The signature does not fit this request.", {})
-        if self._faults.take("download", ["expired_link"]):
-            self._signer.revoke(request.query)
-        if self._signer.is_expired(request.query, export.expires_at):
-            return _refuse(403, "Request has expired", {})
-        file = await asyncio.to_thread(self._account.file, export.id)
-        self._account.count_download(export.id)
-        return await _send(request, export, file.content, self._faults.take("download", FILE_FAULTS))
+            return _error_response(404, "The key does not exist.", {})
+        if not self._state.presigner.is_signed(key, request.query):
+            return _error_response(403, "The signature does not match this request.", {})
+        if self._state.faults.take("download", ["expired_link"]):
+            self._state.presigner.revoke(request.query)
+        if self._state.presigner.is_expired(request.query, export.expires_at):
+            return _error_response(403, "Request has expired", {})
+        file = await asyncio.to_thread(self._state.exports.file, export.id)
+        self._state.exports.count_download(export.id)
+        return await _send(request, export, file.content, self._state.faults.take("download", FILE_FAULTS))
 
 
 async def _send(
     request: web.Request, export: SimulatedExport, content: bytes, fault: Fault | None
 ) -> web.StreamResponse:
-    """Send an object, or the part of it that is asked for; as a fault has it, if there is one."""
+    """Send an object or the requested range of it, with the fault if there is one."""
     name, options = (fault.name, fault.options) if fault else ("", {})
     if name == "truncated_gzip":
         content = content[: int(len(content) * options["fraction"])]
@@ -97,7 +87,9 @@ async def _send(
     }
     part = _range(request, headers, len(content))
     if part is not None and not part:
-        return _refuse(416, "The object has no such bytes.", {"Content-Range": f"bytes */{len(content)}"})
+        return _error_response(
+            416, "The object does not have the requested bytes.", {"Content-Range": f"bytes */{len(content)}"}
+        )
     status = 200
     if part is not None:
         status = 206
@@ -116,7 +108,7 @@ async def _send(
     for begin in range(0, end, _CHUNK):
         await response.write(content[begin : min(begin + _CHUNK, end)])
     if name == "cut_download":
-        hang_up(request)
+        close_connection(request)
     else:
         await response.write_eof()
     return response
@@ -125,7 +117,7 @@ async def _send(
 async def _send_without_length(
     request: web.Request, status: int, headers: Mapping[str, str], content: bytes, fraction: float | None
 ) -> web.StreamResponse:
-    """Send an object whose end is the connection's: past the web server, which would chunk it."""
+    """Send an object without its length. Bypass the web server, which would send chunks."""
     head = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         *(f"{name}: {value}" for name, value in headers.items()),
@@ -134,18 +126,18 @@ async def _send_without_length(
     if request.transport:
         end = len(content) if fraction is None else int(len(content) * fraction)
         request.transport.write("\r\n".join([*head, "", ""]).encode() + content[:end])
-        hang_up(request)
+        close_connection(request)
     return web.Response(status=status)
 
 
 def _range(request: web.Request, headers: Mapping[str, str], size: int) -> range | None:
-    """Tell which bytes are asked for: None for all of them, an empty range for some that are not there."""
-    asked = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", request.headers.get("Range", "").strip())
-    if asked is None or asked.group(0) == "bytes=-":
+    """Return the requested bytes: None for all bytes, an empty range if the object does not have them."""
+    match = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", request.headers.get("Range", "").strip())
+    if match is None or match.group(0) == "bytes=-":
         return None
     if request.headers.get("If-Range", headers["ETag"]) not in (headers["ETag"], headers["Last-Modified"]):
         return None
-    first, last = asked.groups()
+    first, last = match.groups()
     if not first:
         return range(max(0, size - int(last)), size)
     if last and int(last) < int(first):
@@ -153,11 +145,11 @@ def _range(request: web.Request, headers: Mapping[str, str], size: int) -> range
     return range(int(first), min(int(last) + 1, size) if last else size)
 
 
-def _name_of(request: web.Request) -> str:
+def _classify(request: web.Request) -> str:
     return "download" if request.method == "GET" and request.path.startswith(_BUCKET) else "other"
 
 
-def _refuse(status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
+def _error_response(status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
     code = _CODES.get(status, "InternalError")
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

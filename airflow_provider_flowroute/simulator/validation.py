@@ -1,4 +1,4 @@
-"""What the service refuses: checks of requests, written without the provider's own knowledge of them."""
+"""The validation of requests. It shares no code with the provider's client, so that both cannot share a mistake."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 class RefusedError(Exception):
-    """A request the service answers with an error.
+    """A request that is answered with an error.
 
     :param status: the HTTP status.
-    :param detail: what is wrong with it.
+    :param detail: the cause.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -35,12 +35,12 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """A request for an export that passed.
+    """A valid request to create an export.
 
-    :param start: the window's first instant, UTC.
-    :param end: the window's end, UTC.
-    :param filter_parameters: the filters as sent, the window among them.
-    :param callback_url: whom to tell when it is done.
+    :param start: the start of the window, UTC.
+    :param end: the end of the window, UTC.
+    :param filter_parameters: the filters as sent, including the window.
+    :param callback_url: where to send the callback.
     """
 
     start: datetime
@@ -51,11 +51,11 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Page:
-    """Which exports a list is to show.
+    """A page of the list of exports.
 
-    :param status: only those of this status.
-    :param limit: how many at most.
-    :param offset: how many to pass over.
+    :param status: only list exports with this status.
+    :param limit: the maximum number of exports.
+    :param offset: the number of exports to skip.
     """
 
     status: str | None
@@ -63,13 +63,14 @@ class Page:
     offset: int
 
 
-def check_create(body: bytes) -> ExportRequest:
-    """Check the body of a request to create an export.
+def parse_create(body: bytes) -> ExportRequest:
+    """Parse and validate the body of a request to create an export.
 
-    :param body: as received.
+    :param body: the body as received.
+    :raises RefusedError: if the body is not valid.
     """
     try:
-        document = json.loads(body, parse_constant=_no_constant)
+        document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise RefusedError(400, "The request body is not valid JSON.") from None
     if not isinstance(document, dict):
@@ -79,35 +80,36 @@ def check_create(body: bytes) -> ExportRequest:
         _invalid("type must be cdrexport.")
     attributes = _object(data, "attributes")
     callback_url = attributes.get("callback_url")
-    if callback_url is not None and not _is_web_address(callback_url):
+    if callback_url is not None and not _is_http_url(callback_url):
         _invalid("callback_url must be an HTTP or HTTPS URL.")
-    filters = _object(attributes, "filter_parameters")
-    start, end = _window(filters)
-    for name, value in filters.items():
-        _check_filter(name, value)
-    return ExportRequest(start, end, filters, callback_url)
+    filter_parameters = _object(attributes, "filter_parameters")
+    start, end = _window(filter_parameters)
+    for name, value in filter_parameters.items():
+        _validate_filter(name, value)
+    return ExportRequest(start, end, filter_parameters, callback_url)
 
 
-def check_list(query: Mapping[str, str]) -> Page:
-    """Check the query of a request to list the exports.
+def parse_page(query: Mapping[str, str]) -> Page:
+    """Parse and validate the query of a request to list the exports.
 
-    :param query: its parameters.
+    :param query: the query parameters.
+    :raises RefusedError: if a parameter is not valid.
     """
     status = query.get("status") or None
     if status is not None and status not in STATUSES:
         _invalid(f"status must be one of {', '.join(STATUSES)}.")
-    limit = _whole(query, "limit", 10)
+    limit = _integer(query, "limit", 10)
     if not 1 <= limit <= 200:
         _invalid("limit must be between 1 and 200.")
-    return Page(status, limit, _whole(query, "offset", 0))
+    return Page(status, limit, _integer(query, "offset", 0))
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _invalid(what: str) -> NoReturn:
-    raise RefusedError(422, f"Invalid value: {what}")
+def _invalid(detail: str) -> NoReturn:
+    raise RefusedError(422, f"Invalid value: {detail}")
 
 
 def _required(parent: Mapping[str, Any], name: str) -> Any:
@@ -123,12 +125,14 @@ def _object(parent: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
-def _is_web_address(value: object) -> bool:
+def _is_http_url(value: object) -> bool:
     return isinstance(value, str) and re.match(r"https?://[^/\s]", value) is not None
 
 
-def _window(filters: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    start, end = (_instant(filters, name) for name in ("start_call_start_time", "start_call_end_time"))
+def _window(filter_parameters: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    start, end = (
+        _instant(filter_parameters, name) for name in ("start_call_start_time", "start_call_end_time")
+    )
     if start > end:
         _invalid("start_call_start_time must not be after start_call_end_time.")
     if end - start > LONGEST_WINDOW:
@@ -136,8 +140,8 @@ def _window(filters: Mapping[str, Any]) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _instant(filters: Mapping[str, Any], name: str) -> datetime:
-    text = _required(filters, name)
+def _instant(filter_parameters: Mapping[str, Any], name: str) -> datetime:
+    text = _required(filter_parameters, name)
     if isinstance(text, str) and _INSTANT.fullmatch(text):
         try:
             return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -146,7 +150,7 @@ def _instant(filters: Mapping[str, Any], name: str) -> datetime:
     _invalid(f"{name} is improperly formatted.")
 
 
-def _check_filter(name: str, value: object) -> None:
+def _validate_filter(name: str, value: object) -> None:
     if name in filters.LISTS:
         if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
             _invalid(f"{name} must be an array of strings.")
@@ -163,7 +167,7 @@ def _check_filter(name: str, value: object) -> None:
         _invalid("direction must be either inbound or outbound.")
 
 
-def _whole(query: Mapping[str, str], name: str, default: int) -> int:
+def _integer(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", text):
         _invalid(f"{name} must be a whole number of 0 or more.")

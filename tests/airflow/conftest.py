@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -44,35 +44,17 @@ class Outcome:
 
 
 @pytest.fixture
-def run_dag(airflow_db: None, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Outcome]]:
-    """Run a DAG with ``dag.test()``, retries and triggers included."""
+def run_dag(
+    run_dag: Callable[..., Any], airflow_db: None, caplog: pytest.LogCaptureFixture
+) -> Callable[..., Outcome]:
+    """Run a DAG with the plugin's ``run_dag`` and return its outcome."""
 
     def run(dag: Any, logical_date: datetime | None = DAY, conf: dict[str, Any] | None = None) -> Outcome:
         with caplog.at_level(logging.DEBUG):
-            if AIRFLOW_2:
-                dag.sync_to_db()  # or no dataset of it is known
-                dag_run = dag.test(execution_date=logical_date, run_conf=conf)
-            else:
-                _serialise(dag)
-                dag_run = dag.test(logical_date=logical_date, run_conf=conf)
+            dag_run = run_dag(dag, logical_date=logical_date, run_conf=conf)
         return _outcome(dag, dag_run, caplog)
 
     return run
-
-
-def _serialise(dag: Any) -> None:
-    """From 3.1 on ``dag.test()`` wants the DAG known to the database."""
-    from airflow.dag_processing.bundles.manager import DagBundlesManager
-
-    try:
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:
-        from airflow.models.dagbag import DagBag, sync_bag_to_db
-
-    DagBundlesManager().sync_bundles_to_db()
-    bag = DagBag(dag_folder="/dev/null")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "dags-folder", None)
 
 
 def _outcome(dag: Any, dag_run: Any, caplog: pytest.LogCaptureFixture) -> Outcome:

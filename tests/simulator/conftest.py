@@ -10,6 +10,6 @@ from tests.simulator.user import User
 
 @pytest.fixture
 def user(flowroute: FlowrouteSimulator) -> Iterator[User]:
-    """Somebody with the keys of the account ``flowroute``."""
-    with User(flowroute) as someone:
-        yield someone
+    """A client with the keys of the account ``flowroute``."""
+    with User(flowroute) as user:
+        yield user

@@ -1,4 +1,4 @@
-"""The API answers as Flowroute's does, quirks included."""
+"""The API answers like Flowroute's, with the same quirks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def error(response: requests.Response) -> tuple[int, str]:
     return only["status"], only["detail"]
 
 
-def test_a_create_replies_with_the_filters_in_the_attributes_and_the_window_only_there(user: User) -> None:
+def test_create_response_has_filters_as_attributes(user: User) -> None:
+    """Return the filters as attributes; ``filter_parameters`` has no window."""
+
     filters = WINDOW | {"number_aliases": ["Office 221"], "something_new": 7}
     response = user.post(body(filters, callback_url="https://example.com/hook"))
     data = response.json()["data"]
@@ -41,14 +43,14 @@ def test_a_create_replies_with_the_filters_in_the_attributes_and_the_window_only
     assert attributes["callback_url"] == "https://example.com/hook"
 
 
-def test_created_at_is_written_in_another_zone_but_is_the_same_instant(user: User) -> None:
+def test_created_at_is_the_same_instant_in_another_zone(user: User) -> None:
     attributes = user.post(body(WINDOW)).json()["data"]["attributes"]
     requested, created = attributes["requested_at"], attributes["created_at"]
     assert (requested[-6:], created[-6:]) == ("+00:00", "+03:00")
     assert datetime.fromisoformat(requested) == datetime.fromisoformat(created)
 
 
-def test_a_status_is_flat_with_lists_as_text_and_money_as_text(user: User) -> None:
+def test_status_is_flat_with_lists_and_money_as_text(user: User) -> None:
     export_id = user.create(number_aliases=["Office 221", "Office 888"])
     data = user.session.get(f"{user.exports_url}/{export_id}", timeout=10).json()["data"]
     attributes = data["attributes"]
@@ -61,15 +63,15 @@ def test_a_status_is_flat_with_lists_as_text_and_money_as_text(user: User) -> No
     assert len(attributes["call_subtotal"].partition(".")[2]) == 6
 
 
-def test_a_status_still_processing_has_nulls_rather_than_no_attributes() -> None:
-    with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute, User(flowroute) as user:
-        attributes = user.status(user.create())
-    nothing_yet = {name for name, value in attributes.items() if value is None}
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_status_while_processing_has_nulls(user: User) -> None:
+    attributes = user.status(user.create())
+    nulls = {name for name, value in attributes.items() if value is None}
     sums = {"total_cost", "call_subtotal", "connect_fees", "cnamlookup_fees", "usf_fees", "ccrf"}
-    assert nothing_yet == sums | {"num_calls", "billed_minutes", "download_url", "expires_at", "callback_url"}
+    assert nulls == sums | {"num_calls", "billed_minutes", "download_url", "expires_at", "callback_url"}
 
 
-def test_an_empty_window_completes_with_no_calls_and_a_file_of_a_header(user: User) -> None:
+def test_empty_window_gives_a_file_with_only_a_header(user: User) -> None:
     export_id = user.create(DAY[0], DAY[0])
     attributes = user.status(export_id)
     assert (attributes["status"], attributes["num_calls"], attributes["total_cost"]) == (
@@ -81,7 +83,7 @@ def test_an_empty_window_completes_with_no_calls_and_a_file_of_a_header(user: Us
     assert user.flowroute.csv(export_id).count(b"\n") == 1
 
 
-def test_the_list_is_newest_first_nested_twice_with_numbers_for_ids(user: User) -> None:
+def test_list_is_newest_first_nested_with_integer_ids(user: User) -> None:
     ids = [user.create() for _ in range(3)]
     listed = user.session.get(user.exports_url, params={"limit": 2}, timeout=10).json()
     assert [item["data"]["id"] for item in listed["data"]] == [int(ids[2]), int(ids[1])]
@@ -93,7 +95,9 @@ def test_the_list_is_newest_first_nested_twice_with_numbers_for_ids(user: User) 
     }
 
 
-def test_the_list_is_paged_by_offset_ten_at_a_time_and_the_last_page_has_no_next(user: User) -> None:
+def test_list_has_pages_of_ten_by_offset(user: User) -> None:
+    """The last page has no ``next`` link."""
+
     ids = [int(user.create(DAY[0], DAY[0])) for _ in range(11)]
     first = user.session.get(user.exports_url, timeout=10).json()
     last = user.session.get(user.exports_url, params={"offset": 10}, timeout=10).json()
@@ -102,14 +106,14 @@ def test_the_list_is_paged_by_offset_ten_at_a_time_and_the_last_page_has_no_next
     assert "next" not in last["links"]
 
 
-def test_the_list_can_be_of_one_status() -> None:
-    with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute, User(flowroute) as user:
-        done, _ = user.create(), user.create()
-        flowroute.complete(done)
-        for status, ids in (("completed", [int(done)]), ("failed", [])):
-            listed = user.session.get(user.exports_url, params={"status": status}, timeout=10).json()
-            assert [item["data"]["id"] for item in listed["data"]] == ids
-            assert listed["links"]["self"].startswith("http://cdr-api/")
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_list_filters_by_status(flowroute: FlowrouteSimulator, user: User) -> None:
+    done, _ = user.create(), user.create()
+    flowroute.complete(done)
+    for status, ids in (("completed", [int(done)]), ("failed", [])):
+        listed = user.session.get(user.exports_url, params={"status": status}, timeout=10).json()
+        assert [item["data"]["id"] for item in listed["data"]] == ids
+        assert listed["links"]["self"].startswith("http://cdr-api/")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,7 @@ def test_the_list_can_be_of_one_status() -> None:
         ({"status": "done"}, "Invalid value: status must be one of processing, completed, failed."),
     ],
 )
-def test_a_list_it_cannot_give_is_refused(user: User, query: dict[str, str], detail: str) -> None:
+def test_invalid_list_query_is_refused(user: User, query: dict[str, str], detail: str) -> None:
     assert error(user.session.get(user.exports_url, params=query, timeout=10)) == (422, detail)
 
 
@@ -141,24 +145,24 @@ def test_a_list_it_cannot_give_is_refused(user: User, query: dict[str, str], det
         None,
     ],
 )
-def test_an_instant_in_any_other_form_is_refused(user: User, name: str, value: object) -> None:
+def test_other_time_formats_are_refused(user: User, name: str, value: object) -> None:
     response = user.post(body(WINDOW | {name: value}))
     assert error(response) == (422, f"Invalid value: {name} is improperly formatted.")
 
 
 @pytest.mark.parametrize("name", list(WINDOW))
-def test_a_window_without_one_of_its_ends_is_refused(user: User, name: str) -> None:
+def test_window_without_start_or_end_is_refused(user: User, name: str) -> None:
     filters = {other: value for other, value in WINDOW.items() if other != name}
     assert error(user.post(body(filters))) == (422, f"Missing required parameter: {name}.")
 
 
-def test_a_window_that_ends_before_it_starts_is_refused(user: User) -> None:
+def test_window_that_ends_before_its_start_is_refused(user: User) -> None:
     filters = {"start_call_start_time": DAY[1], "start_call_end_time": DAY[0]}
     detail = "Invalid value: start_call_start_time must not be after start_call_end_time."
     assert error(user.post(body(filters))) == (422, detail)
 
 
-def test_a_window_of_92_days_is_taken_and_a_second_more_is_not(user: User) -> None:
+def test_window_is_at_most_92_days(user: User) -> None:
     user.create(
         "2026-01-01 00:00:00", "2026-04-03 00:00:00", direction="inbound", duration_greater_than=10**9
     )
@@ -182,7 +186,7 @@ def test_a_window_of_92_days_is_taken_and_a_second_more_is_not(user: User) -> No
         ({"direction": ["inbound"]}, "direction must be either inbound or outbound."),
     ],
 )
-def test_a_filter_of_the_wrong_kind_is_refused(user: User, filters: dict[str, object], detail: str) -> None:
+def test_filter_with_the_wrong_type_is_refused(user: User, filters: dict[str, object], detail: str) -> None:
     assert error(user.post(body(WINDOW | filters))) == (422, f"Invalid value: {detail}")
 
 
@@ -205,20 +209,22 @@ def test_a_filter_of_the_wrong_kind_is_refused(user: User, filters: dict[str, ob
         ),
     ],
 )
-def test_a_body_of_the_wrong_shape_is_refused(user: User, document: object, refusal: tuple[int, str]) -> None:
+def test_body_with_the_wrong_structure_is_refused(
+    user: User, document: object, refusal: tuple[int, str]
+) -> None:
     assert error(user.post(document)) == refusal
     assert user.flowroute.exports == []
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"data": NaN}', "[" * 100_000])
-def test_a_body_that_is_not_json_is_refused(user: User, text: str) -> None:
+def test_body_that_is_not_json_is_refused(user: User, text: str) -> None:
     response = user.session.post(
         user.exports_url, data=text, headers={"Content-Type": MEDIA_TYPE}, timeout=10
     )
     assert error(response) == (400, "The request body is not valid JSON.")
 
 
-def test_any_other_content_type_is_refused(user: User) -> None:
+def test_other_content_types_are_refused(user: User) -> None:
     response = user.session.post(user.exports_url, json=body(WINDOW), timeout=10)
     assert error(response) == (415, "Content-Type must be application/vnd.api+json.")
 
@@ -233,26 +239,26 @@ def test_any_other_content_type_is_refused(user: User) -> None:
         "Bearer ZGVtby1hY2Nlc3Mta2V5OmRlbW8tc2VjcmV0LWtleQ==",
     ],
 )
-def test_nobody_gets_in_without_the_keys(user: User, authorization: str | None) -> None:
+def test_requests_without_valid_keys_are_refused(user: User, authorization: str | None) -> None:
     headers = {"Authorization": authorization} if authorization else {}
     for path in ("", "/38647"):
         response = user.get(user.exports_url + path, **headers)
         assert error(response) == (401, "The access key or the secret key is not valid.")
 
 
-def test_an_unknown_export_and_an_unknown_path_are_not_found(user: User) -> None:
+def test_unknown_export_and_unknown_path_are_not_found(user: User) -> None:
     gone = user.session.get(f"{user.exports_url}/1", timeout=10)
     assert error(gone) == (404, "The requested CDR export does not exist.")
     assert error(user.session.get(f"{user.flowroute.url}/v2/numbers", timeout=10))[0] == 404
 
 
-def test_an_export_cannot_be_deleted(user: User) -> None:
+def test_export_cannot_be_deleted(user: User) -> None:
     response = user.session.delete(f"{user.exports_url}/{user.create()}", timeout=10)
     assert error(response)[0] == 405
     assert response.headers["Allow"] == "GET"
 
 
-def test_an_unheard_of_filter_is_taken_and_filters_nothing(user: User) -> None:
+def test_unknown_filter_is_accepted_without_effect(user: User) -> None:
     user.create(e911_only=True)
     user.create()
     odd, plain = user.flowroute.exports

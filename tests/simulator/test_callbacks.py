@@ -1,4 +1,4 @@
-"""Whoever asked to be told is told, and nobody else."""
+"""Callbacks are sent to the callback URL of an export, on this machine only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from tests.simulator.user import User, until
 
-Heard = list[tuple[dict[str, str], dict[str, Any]]]
+Received = list[tuple[dict[str, str], dict[str, Any]]]
 
 
 class Listener(HTTPServer):
-    heard: Heard
+    received: Received
 
     @property
     def url(self) -> str:
@@ -29,7 +29,7 @@ def listener() -> Iterator[Listener]:
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            server.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            server.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(204)
             self.end_headers()
 
@@ -37,7 +37,7 @@ def listener() -> Iterator[Listener]:
             pass
 
     with Listener(("127.0.0.1", 0), Hook) as server:
-        server.heard = []
+        server.received = []
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -45,56 +45,61 @@ def listener() -> Iterator[Listener]:
         thread.join()
 
 
-def test_a_callback_comes_when_the_export_is_done_though_nobody_asks(listener: Listener) -> None:
-    with FlowrouteSimulator(processing_seconds=0.1) as flowroute, User(flowroute) as user:
-        export_id = user.create(callback_url=listener.url)
-        until(lambda: flowroute.callbacks)
-        [(headers, body)] = listener.heard
-        assert headers["user-agent"] == "Go-http-client/1.1"
-        assert headers["content-type"] == "application/json"
-        attributes = body["data"]["attributes"]
-        assert set(attributes) == {"event_type", "resource_id", "resource_type", "status", "timestamp"}
-        assert (attributes["resource_id"], attributes["status"]) == (export_id, "completed")
-        [sent] = flowroute.callbacks
-        assert (sent.url, sent.payload, sent.status, sent.error) == (listener.url, body, 204, None)
-        assert {request.on for request in flowroute.requests} == {"create"}
+@pytest.mark.flowroute(processing_seconds=0.1)
+def test_callback_is_sent_without_a_status_request(
+    listener: Listener, flowroute: FlowrouteSimulator, user: User
+) -> None:
+    export_id = user.create(callback_url=listener.url)
+    until(lambda: flowroute.callbacks)
+    [(headers, body)] = listener.received
+    assert headers["user-agent"] == "Go-http-client/1.1"
+    assert headers["content-type"] == "application/json"
+    attributes = body["data"]["attributes"]
+    assert set(attributes) == {"event_type", "resource_id", "resource_type", "status", "timestamp"}
+    assert (attributes["resource_id"], attributes["status"]) == (export_id, "completed")
+    [sent] = flowroute.callbacks
+    assert (sent.url, sent.payload, sent.status, sent.error) == (listener.url, body, 204, None)
+    assert {request.on for request in flowroute.requests} == {"create"}
 
 
-def test_a_failure_is_told_too_and_each_export_only_once(listener: Listener) -> None:
-    with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute, User(flowroute) as user:
-        export_id = user.create(callback_url=listener.url)
-        flowroute.fail(export_id)
-        until(lambda: flowroute.callbacks)
-        user.status(export_id)
-        assert [body["data"]["attributes"]["status"] for _, body in listener.heard] == ["failed"]
-        assert user.status(export_id)["callback_url"] == listener.url
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_failed_export_sends_one_callback(
+    listener: Listener, flowroute: FlowrouteSimulator, user: User
+) -> None:
+    export_id = user.create(callback_url=listener.url)
+    flowroute.fail(export_id)
+    until(lambda: flowroute.callbacks)
+    user.status(export_id)
+    assert [body["data"]["attributes"]["status"] for _, body in listener.received] == ["failed"]
+    assert user.status(export_id)["callback_url"] == listener.url
 
 
-def test_a_status_nobody_knows_is_not_told(listener: Listener) -> None:
-    with FlowrouteSimulator() as flowroute, User(flowroute) as user:
-        flowroute.add_fault("unknown_status")
-        user.status(user.create(callback_url=listener.url))
-        user.status(user.create(callback_url=listener.url))
-        until(lambda: flowroute.callbacks)
-        assert [body["data"]["attributes"]["status"] for _, body in listener.heard] == ["completed"]
+def test_unknown_status_sends_no_callback(
+    listener: Listener, flowroute: FlowrouteSimulator, user: User
+) -> None:
+    flowroute.add_fault("unknown_status")
+    user.status(user.create(callback_url=listener.url))
+    user.status(user.create(callback_url=listener.url))
+    until(lambda: flowroute.callbacks)
+    assert [body["data"]["attributes"]["status"] for _, body in listener.received] == ["completed"]
 
 
 @pytest.mark.parametrize("url", ["https://flowroute.example/hook", "http://10.0.0.1/", "http://[::1/hook"])
-def test_nothing_is_sent_to_another_machine(flowroute: FlowrouteSimulator, user: User, url: str) -> None:
+def test_callback_to_another_machine_is_not_sent(flowroute: FlowrouteSimulator, user: User, url: str) -> None:
     user.status(user.create(callback_url=url))
     until(lambda: flowroute.callbacks)
     [callback] = flowroute.callbacks
     assert callback.url == url
     assert (callback.status, callback.error) == (
         None,
-        "Not sent: the simulator only calls back to this machine.",
+        "Not sent: the simulator only sends callbacks to this machine.",
     )
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/hook", "http://localhost:99999/hook"])
-def test_a_callback_nobody_answers_is_noted_and_the_export_is_done_all_the_same(
-    flowroute: FlowrouteSimulator, user: User, url: str
-) -> None:
+def test_callback_without_an_answer_is_recorded(flowroute: FlowrouteSimulator, user: User, url: str) -> None:
+    """The export completes anyway."""
+
     export_id = user.create(callback_url=url)
     until(lambda: flowroute.callbacks)
     [callback] = flowroute.callbacks

@@ -1,4 +1,4 @@
-"""The account's history: made up, yet the same for all who look, and realistic."""
+"""The account's call history: generated, reproducible and realistic."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def month() -> list[dict[str, str]]:
         return user.rows("2026-03-02 00:00:00", "2026-03-30 00:00:00")
 
 
-def test_the_day_of_the_published_sample_is_the_published_sample(user: User) -> None:
+def test_sample_day_has_exactly_the_published_sample(user: User) -> None:
     export_id = user.create("2019-06-25 00:00:00", "2019-06-26 00:00:00")
     header = ",".join(COLUMNS[:25]) + "\n"
     assert user.flowroute.csv(export_id).decode() == header + SAMPLE
     assert user.status(export_id)["total_cost"] == "0.024689"
 
 
-def test_a_wider_window_has_those_three_calls_that_day_with_four_more_columns_left_empty(user: User) -> None:
+def test_wider_window_has_sample_calls_with_empty_new_columns(user: User) -> None:
     rows = user.rows("2019-06-24 00:00:00", "2019-06-27 00:00:00")
     that_day = [row for row in rows if row["start_time"].startswith("2019-06-25")]
     text = io.StringIO()
@@ -52,7 +52,9 @@ def test_a_wider_window_has_those_three_calls_that_day_with_four_more_columns_le
     assert {row[name] for row in that_day for name in COLUMNS[25:]} == {""}
 
 
-def test_the_same_seed_and_window_give_the_same_bytes_and_another_seed_gives_others() -> None:
+def test_same_seed_and_window_give_the_same_bytes() -> None:
+    """Another seed gives other bytes."""
+
     files = []
     for seed in (7, 7, 8):
         with FlowrouteSimulator(seed=seed) as flowroute, User(flowroute) as user:
@@ -61,25 +63,27 @@ def test_the_same_seed_and_window_give_the_same_bytes_and_another_seed_gives_oth
     assert files[0] != files[2]
 
 
-def test_adjacent_windows_tile_to_the_second(user: User) -> None:
+def test_adjacent_windows_are_contiguous_to_the_second(user: User) -> None:
+    """Adjacent windows have no gaps and no overlap."""
+
     edges = ["2026-03-02 00:00:00", "2026-03-02 09:17:03", "2026-03-02 18:00:00", "2026-03-03 00:00:00"]
-    whole = user.rows(edges[0], edges[-1])
+    complete = user.rows(edges[0], edges[-1])
     pieces = [user.rows(*window) for window in itertools.pairwise(edges)]
-    assert [row for piece in reversed(pieces) for row in piece] == whole
-    instant = whole[len(whole) // 2]["start_time"].removesuffix("+00")
+    assert [row for piece in reversed(pieces) for row in piece] == complete
+    instant = complete[len(complete) // 2]["start_time"].removesuffix("+00")
     before, after = user.rows(edges[0], instant), user.rows(instant, edges[-1])
-    assert after + before == whole
+    assert after + before == complete
     assert after[-1]["start_time"] == instant + "+00"
 
 
-def test_the_newest_call_comes_first_and_every_call_has_its_own_cdr_id(month: list[dict[str, str]]) -> None:
+def test_calls_are_newest_first_with_unique_cdr_ids(month: list[dict[str, str]]) -> None:
     starts = [row["start_time"] for row in month]
     assert starts == sorted(starts, reverse=True)
     assert len({row["cdr_id"] for row in month}) == len(month)
     assert tuple(month[0]) == COLUMNS
 
 
-def test_there_are_as_many_calls_a_day_as_asked_for_on_average(month: list[dict[str, str]]) -> None:
+def test_mean_number_of_calls_matches_calls_per_day(month: list[dict[str, str]]) -> None:
     assert len(month) / 28 == pytest.approx(200, rel=0.05)
     by_day = Counter(datetime.fromisoformat(row["start_time"] + ":00").weekday() for row in month)
     assert by_day[6] < by_day[1] / 2
@@ -87,7 +91,7 @@ def test_there_are_as_many_calls_a_day_as_asked_for_on_average(month: list[dict[
     assert by_hour["09"] < by_hour["18"] / 4
 
 
-def test_the_parts_of_every_cost_add_up_to_the_last_decimal(month: list[dict[str, str]]) -> None:
+def test_fees_add_up_to_total_cost_exactly(month: list[dict[str, str]]) -> None:
     eight = Decimal("0.00000001")
     for row in month:
         subtotal, total = Decimal(row["cost_subtotal"]), Decimal(row["total_cost"])
@@ -113,7 +117,7 @@ def test_durations_are_billed_in_increments(month: list[dict[str, str]]) -> None
     assert {row["first_increment"] for row in month} == {"6", "60"}
 
 
-def test_calls_are_as_varied_as_real_ones(month: list[dict[str, str]]) -> None:
+def test_calls_are_as_varied_as_real_calls(month: list[dict[str, str]]) -> None:
     def seen(column: str) -> set[str]:
         return {row[column] for row in month}
 
@@ -133,24 +137,24 @@ def test_calls_are_as_varied_as_real_ones(month: list[dict[str, str]]) -> None:
     assert (outbound, inbound) == ({True}, {False})
 
 
-def test_calls_of_the_future_do_not_exist_yet_nor_do_records_of_calls_still_up() -> None:
-    with FlowrouteSimulator(calls_per_day=20_000) as flowroute, User(flowroute) as user:
-        now = datetime.now(UTC).replace(microsecond=0)
-        hour = timedelta(hours=1)
-        rows = user.rows(f"{now - hour:%Y-%m-%d %H:%M:%S}", f"{now + 2 * hour:%Y-%m-%d %H:%M:%S}")
-        assert rows
-        asked = flowroute.exports[0].requested_at
-        assert max(datetime.fromisoformat(row["end_time"] + ":00") for row in rows) <= asked
-        assert user.rows("2999-01-01 00:00:00", "2999-02-01 00:00:00") == []
-        assert user.rows("9999-12-31 00:00:00", "9999-12-31 23:59:59") == []
+@pytest.mark.flowroute(calls_per_day=20_000)
+def test_future_calls_and_calls_in_progress_have_no_record(flowroute: FlowrouteSimulator, user: User) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    hour = timedelta(hours=1)
+    rows = user.rows(f"{now - hour:%Y-%m-%d %H:%M:%S}", f"{now + 2 * hour:%Y-%m-%d %H:%M:%S}")
+    assert rows
+    requested_at = flowroute.exports[0].requested_at
+    assert max(datetime.fromisoformat(row["end_time"] + ":00") for row in rows) <= requested_at
+    assert user.rows("2999-01-01 00:00:00", "2999-02-01 00:00:00") == []
+    assert user.rows("9999-12-31 00:00:00", "9999-12-31 23:59:59") == []
 
 
-def test_an_account_without_calls_has_empty_files() -> None:
-    with FlowrouteSimulator(calls_per_day=0) as flowroute, User(flowroute) as user:
-        assert user.rows() == []
+@pytest.mark.flowroute(calls_per_day=0)
+def test_account_without_calls_has_empty_files(user: User) -> None:
+    assert user.rows() == []
 
 
-def test_the_file_is_plain_gzip_with_a_newline_after_each_line(user: User) -> None:
+def test_file_is_plain_gzip_with_newlines(user: User) -> None:
     content = user.get(user.link(user.create())).content
     text = gzip.decompress(content)
     assert content[4:8] == b"\0\0\0\0"

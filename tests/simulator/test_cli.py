@@ -1,4 +1,4 @@
-"""The command line: what it prints can be copied, and it stops when told."""
+"""The command line: its output can be copied, and it stops on a signal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMMAND = [sys.executable, "-u", "-m", "airflow_provider_flowroute.simulator"]
 
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """Run the command until it has printed the connection; give that too."""
+    """Run the command until it has printed the connection, and yield both."""
     with subprocess.Popen(
         [*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -40,12 +40,14 @@ def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, st
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_prints_the_connection_and_each_request_and_stops_cleanly(number: signal.Signals) -> None:
+def test_command_prints_requests_and_stops_on_a_signal(number: signal.Signals) -> None:
+    """It also prints the connection."""
+
     with running("--access-key", "mine", "--secret-key", "it's") as (process, connection):
         assert (connection["login"], connection["password"]) == ("mine", "it's")
         reply = requests.get(connection["host"] + "/v2/cdrs/exports", auth=("mine", "it's"), timeout=60)
         assert reply.status_code == 200
-        # Read before it is stopped: the line comes after the reply.
+        # Read it before the signal: the line is printed after the reply.
         assert process.stdout is not None
         assert process.stdout.readline() == "    200 list     GET /v2/cdrs/exports\n"
         process.send_signal(number)
@@ -54,7 +56,7 @@ def test_it_prints_the_connection_and_each_request_and_stops_cleanly(number: sig
     assert (process.returncode, err) == (0, "")
 
 
-def test_quiet_prints_no_requests_and_the_state_outlives_the_process(tmp_path: Path) -> None:
+def test_state_file_survives_kill_and_quiet_prints_no_requests(tmp_path: Path) -> None:
     state = str(tmp_path / "state.json")
     window = {"start_call_start_time": "2026-03-02 00:00:00", "start_call_end_time": "2026-03-03 00:00:00"}
     body = {"data": {"type": "cdrexport", "attributes": {"filter_parameters": window}}}
@@ -71,16 +73,16 @@ def test_quiet_prints_no_requests_and_the_state_outlives_the_process(tmp_path: P
         assert [str(item["data"]["id"]) for item in listed["data"]] == [created.json()["data"]["id"]]
 
 
-def test_a_port_that_is_taken_is_an_error_not_a_traceback() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+def test_port_in_use_gives_an_error_without_a_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         done = CliRunner().invoke(main, ["--port", str(port)])
     assert done.exit_code == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.output
     assert "Traceback" not in done.output
 
 
-def test_help_names_every_option_and_its_default() -> None:
+def test_help_lists_every_option_with_its_default() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     names = ["port", "download-port", "seed", "calls-per-day", "processing-seconds", "link-seconds", "state"]
     for name in [*names, "access-key", "secret-key", "quiet"]:
@@ -88,7 +90,7 @@ def test_help_names_every_option_and_its_default() -> None:
     assert re.search(r"default:\s+8080", text)
 
 
-def test_a_missing_library_is_an_error_that_says_what_to_install() -> None:
+def test_missing_library_gives_the_install_command() -> None:
     program = (
         "import runpy, sys; sys.modules['rich'] = None; sys.modules['rich.console'] = None; "
         "runpy.run_module('airflow_provider_flowroute.simulator', run_name='__main__')"

@@ -1,4 +1,4 @@
-"""The control endpoints: the same powers as in Python, for those outside it."""
+"""The control endpoints give HTTP clients the same functions as the Python API."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from tests.simulator.user import DAY, User, until
 
 
-def test_health_tells_both_addresses(user: User) -> None:
+def test_health_reports_both_addresses(user: User) -> None:
     flowroute = user.flowroute
     assert user.control("GET", "/health").json() == {
         "status": "ok",
@@ -20,13 +19,13 @@ def test_health_tells_both_addresses(user: User) -> None:
     }
 
 
-def test_the_exports_can_be_looked_at_with_how_often_each_was_read_and_downloaded(user: User) -> None:
+def test_exports_report_reads_and_downloads(user: User) -> None:
     export_id = user.create(direction="inbound")
     user.get(user.link(export_id))
     user.status(export_id)
-    [shown] = user.control("GET", "/exports").json()
+    [entry] = user.control("GET", "/exports").json()
     [export] = user.flowroute.exports
-    assert shown == {
+    assert entry == {
         "id": export_id,
         "status": "completed",
         "start": "2026-03-02T00:00:00+00:00",
@@ -45,14 +44,14 @@ def test_the_exports_can_be_looked_at_with_how_often_each_was_read_and_downloade
     }
 
 
-def test_the_requests_can_be_looked_at_without_the_keys_in_them(user: User) -> None:
+def test_recorded_requests_do_not_contain_the_keys(user: User) -> None:
     user.get(user.link(user.create()))
     user.session.get(user.exports_url, params={"limit": 5}, timeout=10)
     user.get(f"{user.flowroute.url}/nowhere")
-    shown = user.control("GET", "/requests").json()
+    records = user.control("GET", "/requests").json()
     seen = [
         (request["on"], request["method"], request["status"], request["has_authorization"])
-        for request in shown
+        for request in records
     ]
     assert seen == [
         ("create", "POST", 201, True),
@@ -61,15 +60,15 @@ def test_the_requests_can_be_looked_at_without_the_keys_in_them(user: User) -> N
         ("list", "GET", 200, True),
         ("other", "GET", 404, False),
     ]
-    assert (shown[3]["path"], shown[3]["query"]) == ("/v2/cdrs/exports", {"limit": "5"})
-    assert shown[0]["headers"]["authorization"] == "***"
-    assert shown == [request.as_json() for request in user.flowroute.requests]
+    assert (records[3]["path"], records[3]["query"]) == ("/v2/cdrs/exports", {"limit": "5"})
+    assert records[0]["headers"]["authorization"] == "***"
+    assert records == [request.as_json() for request in user.flowroute.requests]
 
 
-def test_faults_can_be_asked_for_seen_and_cleared(user: User) -> None:
-    asked = {"fault": "rate_limit", "times": 2, "on": "list", "retry_after": 1}
-    assert user.control("POST", "/faults", asked).status_code == 201
-    assert user.control("GET", "/faults").json() == [asked | {"on": ["list"]}]
+def test_faults_can_be_added_listed_and_cleared(user: User) -> None:
+    fault = {"fault": "rate_limit", "times": 2, "on": "list", "retry_after": 1}
+    assert user.control("POST", "/faults", fault).status_code == 201
+    assert user.control("GET", "/faults").json() == [fault | {"on": ["list"]}]
     assert user.session.get(user.exports_url, timeout=10).status_code == 429
     assert user.control("GET", "/faults").json()[0]["times"] == 1
     assert user.control("DELETE", "/faults").json() == []
@@ -77,38 +76,38 @@ def test_faults_can_be_asked_for_seen_and_cleared(user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("body", "message"),
     [
-        ({"fault": "gremlin"}, "Known faults:"),
+        ({"fault": "no_such_fault"}, "Known faults:"),
         ({"fault": ["lost_reply"]}, "Known faults:"),
         ({"fault": "rate_limit", "name": 1}, "no option 'name'"),
         ({"fault": "rate_limit", "on": 5}, "cannot be on 5"),
-        ({}, "Name the fault"),
+        ({}, "The fault has no name"),
         ([], "Send a JSON object"),
         (None, "Send a JSON object"),
     ],
 )
-def test_a_fault_it_does_not_know_is_refused_with_those_it_knows(user: User, asked: Any, says: str) -> None:
-    reply = user.control("POST", "/faults", asked)
+def test_invalid_fault_is_refused_with_the_valid_ones(user: User, body: Any, message: str) -> None:
+    reply = user.control("POST", "/faults", body)
     assert reply.status_code == 400
-    assert says in reply.json()["error"]
+    assert message in reply.json()["error"]
 
 
-def test_an_export_can_be_ended_by_hand() -> None:
-    with FlowrouteSimulator(processing_seconds=float("inf")) as flowroute, User(flowroute) as user:
-        done, failed = user.create(), user.create()
-        assert user.control("POST", f"/exports/{done}/complete").status_code == 200
-        assert user.control("POST", f"/exports/{failed}/fail").status_code == 200
-        assert [user.status(each)["status"] for each in (done, failed)] == ["completed", "failed"]
-        again = user.control("POST", f"/exports/{done}/fail")
-        assert again.status_code == 400
-        assert f"Export {done} is completed already" in again.json()["error"]
-        unknown = user.control("POST", "/exports/1/fail")
-        assert unknown.status_code == 404
-        assert unknown.json()["error"] == f"The account has no export '1'; it has: {done}, {failed}."
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_export_can_be_completed_or_failed_by_request(user: User) -> None:
+    done, failed = user.create(), user.create()
+    assert user.control("POST", f"/exports/{done}/complete").status_code == 200
+    assert user.control("POST", f"/exports/{failed}/fail").status_code == 200
+    assert [user.status(export_id)["status"] for export_id in (done, failed)] == ["completed", "failed"]
+    again = user.control("POST", f"/exports/{done}/fail")
+    assert again.status_code == 400
+    assert f"Export {done} is completed: only a processing export can be ended." in again.json()["error"]
+    unknown = user.control("POST", "/exports/1/fail")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"] == f"The account has no export '1'.\nIts exports: {done}, {failed}."
 
 
-def test_a_reset_forgets_everything_and_no_id_comes_twice(user: User) -> None:
+def test_reset_deletes_everything_and_reuses_no_id(user: User) -> None:
     old = user.create()
     user.flowroute.add_fault("forbidden", times=None)
     assert user.control("POST", "/reset").json() == {"status": "ok"}
@@ -118,12 +117,12 @@ def test_a_reset_forgets_everything_and_no_id_comes_twice(user: User) -> None:
     assert user.session.get(f"{user.exports_url}/{old}", timeout=10).status_code == 404
 
 
-def test_the_requests_that_are_held_can_be_looked_at_and_released(user: User) -> None:
+def test_held_requests_can_be_listed_and_released(user: User) -> None:
     user.control("POST", "/faults", {"fault": "held_request", "on": "create", "after": True})
     with ThreadPoolExecutor() as threads:
-        asked = threads.submit(user.create)
+        created = threads.submit(user.create)
         until(lambda: user.control("GET", "/held").json())
         [held] = user.control("GET", "/held").json()
         assert (held["on"], held["method"], held["status"]) == ("create", "POST", None)
         assert user.control("POST", "/release").json() == {"status": "ok"}
-        assert asked.result() == user.flowroute.exports[0].id
+        assert created.result() == user.flowroute.exports[0].id

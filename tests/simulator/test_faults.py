@@ -1,4 +1,4 @@
-"""The account misbehaves as asked, as often as asked, and not otherwise."""
+"""The account simulates the requested faults, as often as requested."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.simulator.user import DAY, MEDIA_TYPE, User, until
 WINDOW = {"start_call_start_time": DAY[0], "start_call_end_time": DAY[1]}
 
 
-def test_a_lost_reply_leaves_an_export_nobody_was_told_of(user: User) -> None:
+def test_lost_reply_still_creates_an_export(user: User) -> None:
     user.flowroute.add_fault("lost_reply", on="create")
     with pytest.raises(requests.ConnectionError):
         user.create()
@@ -30,7 +30,7 @@ def test_a_lost_reply_leaves_an_export_nobody_was_told_of(user: User) -> None:
     assert user.create() == "38648"
 
 
-def test_a_dropped_connection_leaves_nothing_behind(user: User) -> None:
+def test_dropped_connection_creates_no_export(user: User) -> None:
     user.flowroute.add_fault("dropped_connection")
     with pytest.raises(requests.ConnectionError):
         user.create()
@@ -39,7 +39,7 @@ def test_a_dropped_connection_leaves_nothing_behind(user: User) -> None:
 
 
 @pytest.mark.parametrize(("options", "header"), [({}, None), ({"retry_after": 7}, "7")])
-def test_a_rate_limit_says_when_to_come_back_only_if_told_to(
+def test_rate_limit_has_retry_after_only_if_set(
     user: User, options: dict[str, Any], header: str | None
 ) -> None:
     user.flowroute.add_fault("rate_limit", times=2, **options)
@@ -49,7 +49,7 @@ def test_a_rate_limit_says_when_to_come_back_only_if_told_to(
     assert replies[0].json()["errors"][0]["title"] == "Too Many Requests"
 
 
-def test_a_server_error_comes_before_or_after_the_deed(user: User) -> None:
+def test_server_error_is_before_or_after_the_export_is_created(user: User) -> None:
     user.flowroute.add_fault("server_error", status=503, detail="Down for maintenance.")
     with pytest.raises(AssertionError, match=r"Down for maintenance\."):
         user.create()
@@ -60,28 +60,28 @@ def test_a_server_error_comes_before_or_after_the_deed(user: User) -> None:
     assert len(user.flowroute.exports) == 1
 
 
-def test_a_slow_reply_is_late_but_right(user: User) -> None:
+def test_slow_reply_is_late_but_correct(user: User) -> None:
     export_id = user.create()
     link = user.link(export_id)
     user.flowroute.add_fault("slow_reply", seconds=0.2)
     user.flowroute.add_fault("slow_reply", on="download", seconds=0.2)
-    for right in (
+    for succeeds in (
         lambda: user.status(export_id)["status"] == "completed",
         lambda: user.get(link).status_code == 200,
     ):
-        begun = time.monotonic()
-        assert right()
-        assert time.monotonic() - begun >= 0.2
+        start = time.monotonic()
+        assert succeeds()
+        assert time.monotonic() - start >= 0.2
 
 
 @pytest.mark.parametrize(("name", "status"), [("unauthorized", 401), ("forbidden", 403)])
-def test_good_keys_can_be_turned_away(user: User, name: str, status: int) -> None:
+def test_valid_keys_can_be_refused(user: User, name: str, status: int) -> None:
     user.flowroute.add_fault(name, detail="This key has expired.")
     reply = user.session.get(user.exports_url, timeout=10)
     assert (reply.status_code, reply.json()["errors"][0]["detail"]) == (status, "This key has expired.")
 
 
-def test_a_page_can_come_instead_of_an_answer_and_nothing_is_done(user: User) -> None:
+def test_html_reply_creates_no_export(user: User) -> None:
     user.flowroute.add_fault("html_reply")
     reply = user.post({})
     assert reply.status_code == 200
@@ -89,7 +89,7 @@ def test_a_page_can_come_instead_of_an_answer_and_nothing_is_done(user: User) ->
     assert user.flowroute.exports == []
 
 
-def test_an_answer_can_have_an_unheard_of_shape(user: User) -> None:
+def test_wrong_shape_returns_other_json(user: User) -> None:
     export_id = user.create()
     user.flowroute.add_fault("wrong_shape", on="status")
     reply = user.session.get(f"{user.exports_url}/{export_id}", timeout=10)
@@ -105,15 +105,17 @@ def test_an_answer_can_have_an_unheard_of_shape(user: User) -> None:
         ("unknown_status", {"status": "?"}, "?"),
     ],
 )
-def test_the_next_export_can_end_badly(user: User, name: str, options: dict[str, Any], status: str) -> None:
+def test_next_export_can_end_with_another_status(
+    user: User, name: str, options: dict[str, Any], status: str
+) -> None:
     user.flowroute.add_fault(name, **options)
-    bad, good = user.create(), user.create()
-    attributes = user.status(bad)
+    changed, normal = user.create(), user.create()
+    attributes = user.status(changed)
     assert (attributes["status"], attributes["num_calls"], attributes["download_url"]) == (status, None, None)
-    assert user.status(good)["status"] == "completed"
+    assert user.status(normal)["status"] == "completed"
 
 
-def test_an_export_can_report_sums_its_file_does_not_have(user: User) -> None:
+def test_export_can_report_totals_that_differ_from_its_file(user: User) -> None:
     user.flowroute.add_fault("wrong_num_calls", delta=-2)
     user.flowroute.add_fault("wrong_total_cost", delta="0.010000")
     wrong, right = user.status(user.create()), user.status(user.create())
@@ -127,37 +129,37 @@ def test_an_export_can_report_sums_its_file_does_not_have(user: User) -> None:
     ("options", "share"),
     [({}, 0.5), ({"fraction": 0.25}, 0.25), ({"after_bytes": 100}, None), ({"fraction": 0}, 0.0)],
 )
-def test_a_cut_download_breaks_off_and_a_range_request_goes_on(
+def test_cut_download_can_be_resumed_with_a_range_request(
     user: User, options: dict[str, Any], share: float | None
 ) -> None:
     export_id = user.create()
     link = user.link(export_id)
-    whole = user.get(link).content
+    complete = user.get(link).content
     user.flowroute.add_fault("cut_download", **options)
-    received: list[int] = []  # unlike a bytearray, a list keeps what came before the break
+    received: list[int] = []  # unlike a bytearray, a list keeps the bytes before the error
     with user.bare.get(link, stream=True, timeout=10) as response:
-        assert response.headers["Content-Length"] == str(len(whole))
+        assert response.headers["Content-Length"] == str(len(complete))
         with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             received.extend(itertools.chain.from_iterable(response.iter_content(10)))
-    sent = 100 if share is None else int(len(whole) * share)
+    sent = 100 if share is None else int(len(complete) * share)
     assert sent - 10 < len(received) <= sent
     rest = user.get(link, Range=f"bytes={len(received)}-", **{"If-Range": response.headers["ETag"]})
     assert rest.status_code == 206
-    assert bytes(received) + rest.content == whole
+    assert bytes(received) + rest.content == complete
     assert user.flowroute.requests[-2].status == 200
 
 
-def test_a_truncated_object_ends_early_with_nothing_on_the_wire_to_tell(user: User) -> None:
+def test_truncated_object_ends_early_with_matching_headers(user: User) -> None:
     link = user.link(user.create())
     user.flowroute.add_fault("truncated_gzip", fraction=0.9)
-    broken, whole = user.get(link), user.get(link)
-    assert len(broken.content) == int(len(whole.content) * 0.9) == int(broken.headers["Content-Length"])
-    assert broken.headers["ETag"] != whole.headers["ETag"]
+    broken, complete = user.get(link), user.get(link)
+    assert len(broken.content) == int(len(complete.content) * 0.9) == int(broken.headers["Content-Length"])
+    assert broken.headers["ETag"] != complete.headers["ETag"]
     with pytest.raises(EOFError):
         gzip.decompress(broken.content)
 
 
-def test_a_corrupt_object_has_the_wrong_checksum(user: User) -> None:
+def test_corrupt_object_has_a_wrong_checksum(user: User) -> None:
     link = user.link(user.create())
     user.flowroute.add_fault("corrupt_gzip")
     broken = user.get(link).content
@@ -166,7 +168,7 @@ def test_a_corrupt_object_has_the_wrong_checksum(user: User) -> None:
     assert gzip.decompress(user.get(link).content)
 
 
-def test_an_expired_link_stays_expired_and_a_fresh_one_works(user: User) -> None:
+def test_expired_link_stays_expired_and_a_new_link_works(user: User) -> None:
     export_id = user.create()
     old = user.link(export_id)
     user.flowroute.add_fault("expired_link")
@@ -178,19 +180,17 @@ def test_an_expired_link_stays_expired_and_a_fresh_one_works(user: User) -> None
 
 
 @pytest.mark.parametrize(("options", "share"), [({}, 1), ({"fraction": 0.5}, 0.5)])
-def test_a_download_without_a_length_may_end_early_unnoticed(
-    user: User, options: dict[str, Any], share: float
-) -> None:
+def test_download_without_a_length_can_end_early(user: User, options: dict[str, Any], share: float) -> None:
     link = user.link(user.create())
-    whole = user.get(link).content
+    complete = user.get(link).content
     user.flowroute.add_fault("no_content_length", **options)
     reply = user.get(link)
     assert "Content-Length" not in reply.headers
     assert "Transfer-Encoding" not in reply.headers
-    assert reply.content == whole[: int(len(whole) * share)]
+    assert reply.content == complete[: int(len(complete) * share)]
 
 
-def test_a_download_can_fail_like_any_request(user: User) -> None:
+def test_download_can_fail_like_any_request(user: User) -> None:
     link = user.link(user.create())
     user.flowroute.add_fault("server_error", on="download", status=503, after=True)
     user.flowroute.add_fault("forbidden", on="download")
@@ -202,7 +202,7 @@ def test_a_download_can_fail_like_any_request(user: User) -> None:
     assert user.get(link).status_code == 200
 
 
-def test_faults_take_their_turns_on_the_requests_they_are_for(user: User) -> None:
+def test_faults_apply_in_order_to_matching_requests(user: User) -> None:
     user.flowroute.add_fault("rate_limit", on="status", times=1)
     user.flowroute.add_fault("forbidden", on="status", times=1)
     export_id = user.create()
@@ -210,7 +210,7 @@ def test_faults_take_their_turns_on_the_requests_they_are_for(user: User) -> Non
     assert [user.session.get(url, timeout=10).status_code for _ in range(3)] == [429, 403, 200]
 
 
-def test_a_fault_without_times_lasts_until_cleared(user: User) -> None:
+def test_fault_without_times_lasts_until_cleared(user: User) -> None:
     user.flowroute.add_fault("forbidden", times=None)
     assert {user.session.get(user.exports_url, timeout=10).status_code for _ in range(5)} == {403}
     user.flowroute.clear_faults()
@@ -218,51 +218,63 @@ def test_a_fault_without_times_lasts_until_cleared(user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "says"),
+    ("name", "settings", "message"),
     [
-        ("gremlin", {}, "no fault 'gremlin'. Known faults: corrupt_gzip, cut_download,"),
+        ("no_such_fault", {}, "no fault 'no_such_fault'.\nKnown faults: corrupt_gzip, cut_download,"),
         ("lost_reply", {"on": "download"}, "It can be on: create, status, list."),
         ("failed_export", {"on": "status"}, "It can be on: create."),
-        ("rate_limit", {"seconds": 1}, "no option 'seconds'. Its options: retry_after."),
+        ("rate_limit", {"seconds": 1}, "no option 'seconds'.\nIts options: retry_after."),
         ("corrupt_gzip", {"fraction": 0.5}, "Its options: none."),
-        ("rate_limit", {"times": 0}, "a whole number of 1 or more, or null; not 0"),
-        ("rate_limit", {"retry_after": "soon"}, "a number of seconds, or null; not 'soon'"),
-        ("server_error", {"status": 404}, "an HTTP status from 500 to 599; not 404"),
-        ("server_error", {"after": 1}, "true or false; not 1"),
-        ("cut_download", {"fraction": 1}, "a number from 0 to below 1; not 1"),
-        ("cut_download", {"after_bytes": -1}, "a number of bytes, or null; not -1"),
-        ("no_content_length", {"fraction": 2}, "a number from 0 to below 1, or null; not 2"),
-        ("wrong_num_calls", {"delta": 0.5}, "a whole number; not 0.5"),
-        ("wrong_total_cost", {"delta": "much"}, "not 'much'"),
-        ("wrong_total_cost", {"delta": True}, "not True"),
-        ("slow_reply", {"seconds": float("inf")}, "a number of seconds below 86400; not inf"),
-        ("unknown_status", {"status": 5}, "a text; not 5"),
+        ("rate_limit", {"times": 0}, "invalid times: 0.\nUse a whole number of 1 or more, or null."),
+        (
+            "rate_limit",
+            {"retry_after": "soon"},
+            "invalid retry_after: 'soon'.\nUse a number of seconds, or null.",
+        ),
+        ("server_error", {"status": 404}, "invalid status: 404.\nUse an HTTP status from 500 to 599."),
+        ("server_error", {"after": 1}, "invalid after: 1.\nUse true or false."),
+        ("cut_download", {"fraction": 1}, "invalid fraction: 1.\nUse a number from 0 to below 1."),
+        ("cut_download", {"after_bytes": -1}, "invalid after_bytes: -1.\nUse a number of bytes, or null."),
+        (
+            "no_content_length",
+            {"fraction": 2},
+            "invalid fraction: 2.\nUse a number from 0 to below 1, or null.",
+        ),
+        ("wrong_num_calls", {"delta": 0.5}, "invalid delta: 0.5.\nUse a whole number."),
+        ("wrong_total_cost", {"delta": "much"}, "invalid delta: 'much'.\nUse an amount in USD"),
+        ("wrong_total_cost", {"delta": True}, "invalid delta: True.\nUse an amount in USD"),
+        (
+            "slow_reply",
+            {"seconds": float("inf")},
+            "invalid seconds: inf.\nUse a number of seconds below 86400.",
+        ),
+        ("unknown_status", {"status": 5}, "invalid status: 5.\nUse a string."),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused_with_what_would(
-    name: str, settings: dict[str, Any], says: str
+def test_invalid_fault_settings_are_refused_with_valid_ones(
+    name: str, settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 - the text is looked at below
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is checked below
         FlowrouteSimulator().add_fault(name, **settings)
-    assert says in str(refused.value)
+    assert message in str(error.value)
 
 
-def test_a_held_request_is_carried_out_once_it_is_released(user: User) -> None:
+def test_held_request_is_processed_after_release(user: User) -> None:
     user.flowroute.add_fault("held_request", on="create")
     with ThreadPoolExecutor() as threads:
-        asked = threads.submit(user.create)
+        created = threads.submit(user.create)
         until(lambda: user.flowroute.held)
         assert [request.on for request in user.flowroute.held] == ["create"]
         assert user.flowroute.exports == []
         user.flowroute.release()
-        assert asked.result() == user.flowroute.exports[0].id
+        assert created.result() == user.flowroute.exports[0].id
     assert user.flowroute.held == []
 
 
 @pytest.mark.parametrize(("after", "exports"), [(False, 0), (True, 1)])
-def test_a_held_request_whose_client_hangs_up_is_carried_out_only_if_it_was_already(
-    user: User, after: bool, exports: int
-) -> None:
+def test_held_request_of_a_disconnected_client(user: User, after: bool, exports: int) -> None:
+    """Process it only if it was processed before it was held."""
+
     user.flowroute.add_fault("held_request", on="create", after=after)
     body = {"data": {"type": "cdrexport", "attributes": {"filter_parameters": WINDOW}}}
     with pytest.raises(requests.ReadTimeout):
@@ -272,26 +284,26 @@ def test_a_held_request_whose_client_hangs_up_is_carried_out_only_if_it_was_alre
     assert [request.status for request in user.flowroute.requests] == [None]
 
 
-def test_a_download_can_be_held(user: User) -> None:
+def test_download_can_be_held(user: User) -> None:
     link = user.link(user.create())
     user.flowroute.add_fault("held_request", on="download")
     with ThreadPoolExecutor() as threads:
-        asked = threads.submit(user.get, link)
+        response = threads.submit(user.get, link)
         until(lambda: user.flowroute.held)
         user.control("POST", "/release")
-        assert asked.result().status_code == 200
+        assert response.result().status_code == 200
 
 
 @pytest.mark.parametrize("seconds", [-3600, 3600])
-def test_the_accounts_clock_can_differ_from_this_machines(user: User, seconds: int) -> None:
+def test_clock_of_the_account_can_be_ahead_or_behind(user: User, seconds: int) -> None:
     user.flowroute.clock_ahead = seconds
     before = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
     export_id = user.create()
     reply = user.session.get(f"{user.exports_url}/{export_id}", timeout=10)
     attributes = reply.json()["data"]["attributes"]
-    for told in (
+    for reported in (
         datetime.fromisoformat(attributes["requested_at"]),
         parsedate_to_datetime(reply.headers["Date"]),
     ):
-        assert before <= told <= before + timedelta(seconds=10)
+        assert before <= reported <= before + timedelta(seconds=10)
     assert user.get(attributes["download_url"]).status_code == 200

@@ -1,4 +1,4 @@
-"""Every filter parameter filters, and together they narrow."""
+"""Every filter parameter selects calls, and several are combined with AND."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Row = dict[str, str]
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[User]:
-    with FlowrouteSimulator() as flowroute, User(flowroute) as someone:
-        yield someone
+    with FlowrouteSimulator() as flowroute, User(flowroute) as user:
+        yield user
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +67,11 @@ CASES: list[tuple[dict[str, Any], Callable[[Row], bool]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("filters", "wanted"), CASES, ids=[str(filters) for filters, _ in CASES])
-def test_a_filter_gives_the_calls_it_names_and_no_others(
-    account: User, everything: list[Row], filters: dict[str, Any], wanted: Callable[[Row], bool]
+@pytest.mark.parametrize(("filters", "matches"), CASES, ids=[str(filters) for filters, _ in CASES])
+def test_filter_selects_exactly_the_matching_calls(
+    account: User, everything: list[Row], filters: dict[str, Any], matches: Callable[[Row], bool]
 ) -> None:
-    expected = [row for row in everything if wanted(row)]
+    expected = [row for row in everything if matches(row)]
     assert 0 < len(expected) < len(everything)
     assert account.rows(*WINDOW, **filters) == expected
 
@@ -79,21 +79,21 @@ def test_a_filter_gives_the_calls_it_names_and_no_others(
 @pytest.mark.parametrize(
     "filters", [{"number_aliases": []}, {"tollfree_only": False}, {"exclude_cancelled": False}]
 )
-def test_an_empty_list_and_a_false_restrict_nothing(
+def test_empty_list_and_false_have_no_effect(
     account: User, everything: list[Row], filters: dict[str, Any]
 ) -> None:
     assert account.rows(*WINDOW, **filters) == everything
 
 
-def test_the_sums_are_those_of_the_calls_that_were_chosen(account: User, everything: list[Row]) -> None:
+def test_totals_are_those_of_the_selected_calls(account: User, everything: list[Row]) -> None:
     attributes = account.status(account.create(*WINDOW, direction="inbound"))
-    chosen = [row for row in everything if row["direction"].lower() == "inbound"]
-    assert attributes["num_calls"] == len(chosen)
+    selected = [row for row in everything if row["direction"].lower() == "inbound"]
+    assert attributes["num_calls"] == len(selected)
     for name, column in (
         ("total_cost", "total_cost"),
         ("cnamlookup_fees", "cnam_lookup_fee"),
         ("ccrf", "ccrf"),
     ):
-        assert attributes[name] == f"{sum(Decimal(row[column]) for row in chosen):.6f}"
+        assert attributes[name] == f"{sum(Decimal(row[column]) for row in selected):.6f}"
     assert attributes["connect_fees"] == "0.0"
-    assert attributes["billed_minutes"] == round(sum(int(row["billed_duration"]) for row in chosen) / 60, 2)
+    assert attributes["billed_minutes"] == round(sum(int(row["billed_duration"]) for row in selected) / 60, 2)

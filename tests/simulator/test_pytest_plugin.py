@@ -1,4 +1,4 @@
-"""The fixture as a project outside this one uses it: a directory of its own, its own pytest, its own Airflow."""
+"""The plugin as another project uses it: its own directory, its own pytest, its own Airflow."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
+LOAD_PLUGIN = 'pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]\n'
 
-def test_a_test_gets_an_account_and_the_connection_to_it(pytester: pytest.Pytester):
+
+@pytest.fixture(autouse=True)
+def load_plugin(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(LOAD_PLUGIN)
+
+
+def test_fixture_gives_an_account_and_its_connection(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import json, os
 
@@ -16,7 +23,7 @@ def test_a_test_gets_an_account_and_the_connection_to_it(pytester: pytest.Pytest
         def test_account(flowroute):
             assert json.loads(os.environ["AIRFLOW_CONN_FLOWROUTE_DEFAULT"]) == {**flowroute.connection, "extra": {}}
 
-        def test_nothing_is_left_of_it():
+        def test_connection_is_removed():
             assert "AIRFLOW_CONN_FLOWROUTE_DEFAULT" not in os.environ
 
         @pytest.mark.flowroute(conn_id="my_flowroute", extra={"retries": 0})
@@ -24,20 +31,23 @@ def test_a_test_gets_an_account_and_the_connection_to_it(pytester: pytest.Pytest
             from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 
             hook = FlowrouteHook("my_flowroute")
-            assert hook.test_connection() == (True, f"Connected to {flowroute.url}: the keys are good.")
+            assert hook.test_connection()[0] is True
+            assert hook.get_conn().base_url == flowroute.url
             assert json.loads(os.environ["AIRFLOW_CONN_MY_FLOWROUTE"])["extra"] == {"retries": 0}
     """)
 
     pytester.runpytest_subprocess("--strict-markers").assert_outcomes(passed=3)
 
 
-def test_the_nearest_marker_counts_and_a_directory_can_have_settings_of_its_own(pytester: pytest.Pytester):
-    pytester.makeconftest("""
+def test_nearest_marker_takes_precedence(pytester: pytest.Pytester) -> None:
+    """A directory can override the options."""
+    pytester.makeconftest(f"""
         import pytest
 
+        {LOAD_PLUGIN}
         @pytest.fixture
         def flowroute_options(flowroute_options):
-            return {"access_key": "from-conftest", "secret_key": "from-conftest", **flowroute_options}
+            return {{"access_key": "from-conftest", "secret_key": "from-conftest", **flowroute_options}}
     """)
     pytester.makepyfile("""
         import pytest
@@ -45,7 +55,7 @@ def test_the_nearest_marker_counts_and_a_directory_can_have_settings_of_its_own(
         pytestmark = pytest.mark.flowroute(secret_key="from-module", conn_id="from_module")
 
         @pytest.mark.flowroute(conn_id="from_test")
-        def test_it(flowroute, monkeypatch):
+        def test_options(flowroute, monkeypatch):
             import os
 
             assert (flowroute.access_key, flowroute.secret_key) == ("from-conftest", "from-module")
@@ -56,38 +66,46 @@ def test_the_nearest_marker_counts_and_a_directory_can_have_settings_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("marker", "said"),
+    ("marker", "lines"),
     [
         (
             "processing=1",
-            "The fixture flowroute has no setting processing. Its settings: conn_id, extra, *, processing_seconds,*",
+            [
+                "*The fixture flowroute has no option processing.",
+                "*Its options: conn_id, extra, *, processing_seconds,*",
+            ],
         ),
-        ("'my_flowroute'", "The marker flowroute takes settings by name only, not ('my_flowroute',)."),
+        (
+            "'my_flowroute'",
+            [
+                "*The marker flowroute has positional arguments: ('my_flowroute',).",
+                "*Pass options by name only.",
+            ],
+        ),
     ],
 )
-def test_a_setting_that_is_none_is_refused_with_those_there_are(
-    pytester: pytest.Pytester, marker: str, said: str
-):
+def test_unknown_option_is_refused_with_the_known_options(
+    pytester: pytest.Pytester, marker: str, lines: list[str]
+) -> None:
     pytester.makepyfile(f"""
         import pytest
 
         @pytest.mark.flowroute({marker})
-        def test_it(flowroute):
+        def test_options(flowroute):
             pass
     """)
 
     result = pytester.runpytest_inprocess("-p", "no:hypothesispytest")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"*{said}*"])
+    result.stdout.fnmatch_lines(lines)
 
 
-def test_without_the_extra_only_the_test_that_asks_for_it_fails_and_says_what_to_install(
-    pytester: pytest.Pytester,
-):
-    pytester.makeconftest("import sys; sys.modules['aiohttp'] = None")
+def test_without_the_extra_only_tests_that_use_it_fail(pytester: pytest.Pytester) -> None:
+    """The error has the install command."""
+    pytester.makeconftest("import sys; sys.modules['aiohttp'] = None\n" + LOAD_PLUGIN)
     pytester.makepyfile("""
-        def test_it(flowroute):
+        def test_account(flowroute):
             pass
 
         def test_something_else():
@@ -100,12 +118,24 @@ def test_without_the_extra_only_the_test_that_asks_for_it_fails_and_says_what_to
     result.stdout.fnmatch_lines(["*Install it with: pip install 'airflow-provider-flowroute[[]simulator]'*"])
 
 
-def test_a_project_that_never_asks_for_it_loads_nothing_for_it(pytester: pytest.Pytester):
+def test_plugin_imports_nothing_until_a_fixture_is_used(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys
 
-        def test_it():
+        def test_modules():
             assert not {"airflow", "aiohttp", "requests", "rich"} & sys.modules.keys()
+    """)
+
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_plugin_is_not_loaded_unless_a_project_asks_for_it(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("")
+    pytester.makepyfile("""
+        import sys
+
+        def test_modules():
+            assert "airflow_provider_flowroute" not in sys.modules
     """)
 
     pytester.runpytest_subprocess().assert_outcomes(passed=1)

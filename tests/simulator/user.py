@@ -1,4 +1,4 @@
-"""Somebody with the account's keys and an HTTP client: how these tests speak to the simulator."""
+"""An HTTP client with the account's keys, for the tests of the simulator."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ class User:
         return self.bare.request(method, f"{self.flowroute.url}/_simulator{path}", json=body, timeout=10)
 
 
-def until(holds: Callable[[], object], seconds: float = 10) -> None:
-    """Wait for something to be true."""
+def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Poll until a condition is true, or fail at the deadline."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "did not come true in time"
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not true in time"
         time.sleep(0.005)

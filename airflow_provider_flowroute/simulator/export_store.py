@@ -1,4 +1,4 @@
-"""The account's exports and their life: asked for, processed, done."""
+"""The account's exports and their life cycle: created, processing, ended."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from typing import Any
 from airflow_provider_flowroute.simulator import persistence
 from airflow_provider_flowroute.simulator.calls import CallHistory
 from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
-from airflow_provider_flowroute.simulator.filters import wanted
+from airflow_provider_flowroute.simulator.filters import build_predicate
 from airflow_provider_flowroute.simulator.result_file import ResultFile, columns_for, write_file
 
 _FIRST_ID = 38647
-_FILES_KEPT = 16
-_MOST = 1e9
+_MAX_CACHED_FILES = 16
+_MAX_SETTING = 1e9
 
 
-class Account:
-    """A Flowroute account; safe to use from any thread.
+class ExportStore:
+    """The exports of an account, and the account's clock. Safe to use from any thread.
 
-    :param seed: which call history it has.
+    :param seed: selects the call history.
     :param calls_per_day: the mean number of calls in a UTC day.
-    :param processing_seconds: how long an export is processed; infinity for until it is told to end.
-    :param link_seconds: how long a completed export's links work.
+    :param processing_seconds: how long an export stays ``processing``; infinity: until :meth:`end_now`.
+    :param link_seconds: how long the links of a completed export are valid.
     :param state: a file that keeps the exports between runs.
+    :raises ValueError: if a number is out of range, or the file cannot be read.
     """
 
     def __init__(
@@ -46,30 +47,32 @@ class Account:
             ("processing_seconds", processing_seconds),
             ("link_seconds", link_seconds),
         ):
-            most = math.inf if name == "processing_seconds" else _MOST
-            if not 0 <= number <= most:
-                raise ValueError(f"The simulator's {name} must be a number from 0 to {most:g}, not {number}.")
+            maximum = math.inf if name == "processing_seconds" else _MAX_SETTING
+            if not 0 <= number <= maximum:
+                raise ValueError(
+                    f"The simulator's {name} must be a number from 0 to {maximum:g}, not {number}."
+                )
         self.seed = seed
         self.calls_per_day = calls_per_day
         self.processing_seconds = processing_seconds
         self.link_seconds = link_seconds
         #: How many seconds the account's clock is ahead of this machine's.
         self.clock_ahead = 0.0
-        #: Called with each new export, and with each that ended; from whichever thread it happened in.
+        #: Called with each new export and each ended export, in the thread that created or ended it.
         self.on_created: Callable[[SimulatedExport], None] | None = None
         self.on_ended: Callable[[SimulatedExport], None] | None = None
         self._exports: dict[str, SimulatedExport] = {}
         self._next_id = _FIRST_ID
         self._lock = threading.RLock()
-        # Held while files are written, which takes long, so that _lock is only ever held for a moment.
-        self._settling = threading.Lock()
+        # Writing a file is slow. This lock covers it, so that _lock is only held briefly.
+        self._ending = threading.Lock()
         self._files: OrderedDict[str, ResultFile] = OrderedDict()
         self._state = Path(state) if state is not None else None
         if self._state and self._state.exists():
             self._next_id, self._exports = persistence.load(self._state)
 
     def now(self) -> datetime:
-        """What the account's clock says, UTC."""
+        """Return the time of the account's clock, UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_ahead)
 
     def create(
@@ -80,16 +83,16 @@ class Account:
         callback_url: str | None,
         outcome: Outcome,
     ) -> SimulatedExport:
-        """Queue an export.
+        """Create an export and return a copy of it.
 
-        :param start: the window's first instant, UTC.
-        :param end: the window's end, UTC.
+        :param start: the start of the window, UTC.
+        :param end: the end of the window, UTC.
         :param filter_parameters: the filters as sent.
-        :param callback_url: whom to tell when it is done.
-        :param outcome: how it is to end.
+        :param callback_url: where to send the callback.
+        :param outcome: how the export ends.
         """
         now = self.now()
-        endless = self.processing_seconds > _MOST
+        endless = self.processing_seconds > _MAX_SETTING
         with self._lock:
             export = SimulatedExport(
                 id=str(self._next_id),
@@ -107,23 +110,23 @@ class Account:
             self._next_id += 1
             self._exports[export.id] = export
             self.save()
-            shown = copy.deepcopy(export)
+            created = copy.deepcopy(export)
         if self.on_created:
-            self.on_created(shown)
-        return shown
+            self.on_created(created)
+        return created
 
-    def exports(self) -> list[SimulatedExport]:
-        """Give copies of every export as it is now, in order of creation."""
-        self.settle()
+    def all(self) -> list[SimulatedExport]:
+        """Return copies of all exports in their current state, in order of creation."""
+        self.end_due()
         with self._lock:
             return copy.deepcopy(list(self._exports.values()))
 
     def read(self, export_id: str) -> SimulatedExport | None:
-        """Look at one export, as the status request does, and count the look.
+        """Return a copy of an export as the status request does, and count the request.
 
-        :param export_id: its id.
+        :param export_id: the ID of the export.
         """
-        self.settle()
+        self.end_due()
         with self._lock:
             export = self._exports.get(export_id)
             if export is None:
@@ -132,66 +135,73 @@ class Account:
             return copy.deepcopy(export)
 
     def count_download(self, export_id: str) -> None:
-        """Note that an export's file is being sent.
+        """Count a download of an export's file.
 
-        :param export_id: its id.
+        :param export_id: the ID of the export.
         """
         with self._lock:
             if export_id in self._exports:
                 self._exports[export_id].downloads += 1
 
     def find_object(self, key: str) -> SimulatedExport | None:
-        """Find the completed export whose file lies at a place of the storage.
+        """Find the completed export whose file has a key in the storage.
 
         :param key: the object's key.
         """
         with self._lock:
-            found = (each for each in self._exports.values() if each.totals and each.object_key == key)
+            exports = self._exports.values()
+            found = (export for export in exports if export.totals and export.object_key == key)
             return copy.deepcopy(next(found, None))
 
-    def settle(self) -> None:
-        """End every export whose time has come."""
-        with self._settling:
+    def end_due(self) -> None:
+        """End every export whose processing time is over."""
+        with self._ending:
             now = self.now()
             with self._lock:
-                due = [each for each in self._processing() if each.due is not None and each.due <= now]
-            for export in due:
-                self._end(export, export.outcome.status, export.due or now)
+                due = [
+                    (export, export.due) for export in self._processing() if export.due and export.due <= now
+                ]
+            for export, instant in due:
+                self._end(export, export.outcome.status, instant)
 
     def seconds_to_next(self) -> float | None:
-        """Tell how long it is until the next export is done; None if nothing is under way."""
+        """Return the seconds until the next export ends; None if no export ends by itself."""
         with self._lock:
-            instants = [each.due for each in self._processing() if each.due is not None]
+            instants = [export.due for export in self._processing() if export.due]
         return max(0.0, (min(instants) - self.now()).total_seconds()) if instants else None
 
     def end_now(self, export_id: str, status: str) -> None:
-        """End an export that is being processed.
+        """End an export that is processing.
 
-        :param export_id: its id.
+        :param export_id: the ID of the export.
         :param status: the status it ends with.
+        :raises KeyError: if the account has no such export.
+        :raises ValueError: if the export has ended.
         """
-        with self._settling:
-            export = self._known(export_id)
+        with self._ending:
+            export = self._get(export_id)
             if export.status != "processing":
                 raise ValueError(
-                    f"Export {export_id} is {export.status} already: only one in process can be ended."
+                    f"Export {export_id} is {export.status}: only a processing export can be ended."
                 )
             self._end(export, status, self.now())
 
     def file(self, export_id: str) -> ResultFile:
-        """Give an export's file.
+        """Return the file of an export.
 
-        :param export_id: the id of a completed export.
+        :param export_id: the ID of a completed export.
+        :raises KeyError: if the account has no such export.
+        :raises ValueError: if the export is not completed.
         """
-        self.settle()
-        export = self._known(export_id)
+        self.end_due()
+        export = self._get(export_id)
         if export.totals is None:
             raise ValueError(f"Export {export_id} is {export.status}: only a completed export has a file.")
         return self._file(export)
 
     def reset(self) -> None:
-        """Forget every export. Ids go on where they were, so that an old id never names a new export."""
-        with self._settling, self._lock:
+        """Delete every export. IDs continue, so that an old ID never names a new export."""
+        with self._ending, self._lock:
             self._exports.clear()
             self._files.clear()
             self.save()
@@ -203,13 +213,13 @@ class Account:
                 persistence.save(self._state, self._next_id, self._exports)
 
     def _processing(self) -> list[SimulatedExport]:
-        return [each for each in self._exports.values() if each.status == "processing"]
+        return [export for export in self._exports.values() if export.status == "processing"]
 
-    def _known(self, export_id: str) -> SimulatedExport:
+    def _get(self, export_id: str) -> SimulatedExport:
         with self._lock:
             if export_id not in self._exports:
                 known = ", ".join(self._exports) or "none"
-                raise KeyError(f"The account has no export {export_id!r}; it has: {known}.")
+                raise KeyError(f"The account has no export {export_id!r}.\nIts exports: {known}.")
             return self._exports[export_id]
 
     def _end(self, export: SimulatedExport, status: str, when: datetime) -> None:
@@ -221,24 +231,22 @@ class Account:
                 export.totals = file.totals
                 export.expires_at = when + timedelta(seconds=self.link_seconds)
             self.save()
-            shown = copy.deepcopy(export)
+            ended = copy.deepcopy(export)
         if self.on_ended:
-            self.on_ended(shown)
+            self.on_ended(ended)
 
     def _file(self, export: SimulatedExport) -> ResultFile:
-        """Get the file from the few that are kept, or write it again: it comes out the same."""
+        """Return the file from the cache, or write it again with the same bytes."""
         with self._lock:
-            kept = self._files.get(export.id)
-            if kept:
+            if file := self._files.get(export.id):
                 self._files.move_to_end(export.id)
-                return kept
+                return file
         history = CallHistory(export.seed, export.calls_per_day)
         calls = history.between(export.start, export.end, export.requested_at)
-        file = write_file(
-            filter(wanted(export.filter_parameters), calls), columns_for(export.start, export.end)
-        )
+        selected = filter(build_predicate(export.filter_parameters), calls)
+        file = write_file(selected, columns_for(export.start, export.end))
         with self._lock:
             self._files[export.id] = file
-            while len(self._files) > _FILES_KEPT:
+            while len(self._files) > _MAX_CACHED_FILES:
                 self._files.popitem(last=False)
         return file
