@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import signal
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -66,48 +68,37 @@ from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
 @click.option("--access-key", default="demo-access-key", help="The only access key that is accepted.")
 @click.option("--secret-key", default="demo-secret-key", help="Its secret key.")
 @click.option("--quiet", is_flag=True, help="Print no requests.")
-def main(
-    port: int,
-    download_port: int,
-    seed: int,
-    calls_per_day: float,
-    processing_seconds: float,
-    link_seconds: float,
-    state: Path | None,
-    access_key: str,
-    secret_key: str,
-    quiet: bool,
-) -> None:
+def main(quiet: bool, **options: Any) -> None:
     """Run a simulated Flowroute account on localhost.
 
     It listens only on 127.0.0.1 and its calls are generated. It discards its exports when it stops, unless
     --state names a file. Press Ctrl+C to stop it. To simulate a fault, POST to /_simulator/faults.
     """
     console = Console(highlight=False)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    on_request = None if quiet else lambda record: console.print(_format_request(record), soft_wrap=True)
     try:
-        simulator = FlowrouteSimulator(
-            seed=seed,
-            calls_per_day=calls_per_day,
-            processing_seconds=processing_seconds,
-            port=port,
-            download_port=download_port,
-            access_key=access_key,
-            secret_key=secret_key,
-            link_seconds=link_seconds,
-            state=state,
-            on_request=None
-            if quiet
-            else lambda record: console.print(_format_request(record), soft_wrap=True),
-        )
-        with simulator as flowroute:
-            _print_connection(console, flowroute)
-            stopped.wait()
+        simulator = FlowrouteSimulator(**options, on_request=on_request)
+        with _blocked_signals() as signals, simulator:
+            _print_connection(console, simulator)
+            signal.sigwait(signals)
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     console.print("Stopped.")
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[set[signal.Signals]]:
+    """Block the signals that stop the command, for ``sigwait``.
+
+    A handler that sets a ``threading.Event`` can cause a deadlock if the main thread waits for this event. Every thread
+    that starts in this context inherits the block.
+    """
+    signals = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _print_connection(console: Console, flowroute: FlowrouteSimulator) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,11 +22,33 @@ from airflow_provider_flowroute.simulator.cli import main
 COMMAND = [sys.executable, "-u", "-m", "airflow_provider_flowroute.simulator"]
 
 
+#: Sends a SIGTERM at the moment at which cli.py waits for an event and holds the event's lock. A signal handler that sets
+#: the event would wait for this lock forever.
+SIGNAL_DURING_WAIT = """
+import os, runpy, signal, sys, threading
+
+def trace(frame, event, _):
+    if event == "call" and frame.f_code is threading.Event.wait.__code__:
+        return send_signal if frame.f_back.f_code.co_filename.endswith("cli.py") else None
+
+def send_signal(frame, event, _):
+    if frame.f_locals["self"]._cond._lock.locked():
+        sys.settrace(None)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return send_signal
+
+sys.settrace(trace)
+runpy.run_module("airflow_provider_flowroute.simulator", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
-def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def running(
+    *options: str, command: Sequence[str] = COMMAND
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """Run the command until it has printed the connection, and yield both."""
     with subprocess.Popen(
-        [*COMMAND, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--port", "0", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
         try:
@@ -54,6 +76,15 @@ def test_command_prints_requests_and_stops_on_a_signal(number: signal.Signals) -
         out, err = process.communicate(timeout=60)
     assert out == "Stopped.\n"
     assert (process.returncode, err) == (0, "")
+
+
+def test_signal_at_any_moment_stops_the_command() -> None:
+    """A signal must not cause a deadlock while the command starts to wait."""
+    command = [sys.executable, "-u", "-c", SIGNAL_DURING_WAIT]
+    with running(command=command) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60) == ("Stopped.\n", "")
+    assert process.returncode == 0
 
 
 def test_state_file_survives_kill_and_quiet_prints_no_requests(tmp_path: Path) -> None:
