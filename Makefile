@@ -34,7 +34,7 @@ venv: $(INSTALLED) ## Make the virtual environment
 	@$(PYTHON) -m venv .venv-$*
 	@.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --constraints $< \
-		--group dev --editable '.[parquet,isal,simulator]'
+		--group dev --editable '.[landing,simulator]'
 	@touch $@
 
 demo: $(INSTALLED) ## Run the daily pipeline on a real Airflow, against a Flowroute account on localhost

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import importlib
 import io
 import json
 import os
@@ -13,6 +12,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -21,7 +22,7 @@ import requests
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
-from airflow_provider_flowroute.landing.csv_stream import inflate, read_header, split_records
+from airflow_provider_flowroute.landing.csv_stream import CsvStream
 from airflow_provider_flowroute.landing.pipeline import stage
 
 #: Taken before any of the work, as the process stands idle with all that it imports.
@@ -30,8 +31,6 @@ _Work = Callable[[], None]
 
 def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
     """This package, proof and all."""
-    import airflow_provider_flowroute.landing.arrow  # noqa: F401 - idle means: all is imported
-
     client = FlowrouteClient("key", "secret", url)
 
     def work() -> None:
@@ -63,16 +62,13 @@ def download(url: str, export_id: str, out: Path) -> _Work:
 
 def inflating(url: str, export_id: str, out: Path) -> _Work:
     """The stream inflated once, to nowhere, by the library's GzipFile."""
-    try:
-        library: Any = importlib.import_module("isal.igzip")
-    except ImportError:
-        library = gzip
+    from isal import igzip
 
     def work() -> None:
         with requests.get(file_url(url, export_id), stream=True, timeout=60) as response:
             raw: Any = response.raw
             raw.auto_close = False  # or it is no file any more for who reads it to its end
-            file = library.GzipFile(fileobj=io.BufferedReader(raw, 1 << 17))
+            file = igzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 17))
             while file.read(2 << 20):
                 pass
 
@@ -81,16 +77,15 @@ def inflating(url: str, export_id: str, out: Path) -> _Work:
 
 def _writing(out: Path, tables: Iterator[Any]) -> None:
     """Write tables to Parquet in a thread of its own, as they come."""
-    from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, schema_of
-    from airflow_provider_flowroute.landing.csv_stream import Header
+    from airflow_provider_flowroute.landing.arrow import CdrParquetWriter
 
     waiting: Queue[Any] = Queue(4)
-    file = CdrParquetWriter(out, schema_of(Header(COLUMNS)))
+    file = CdrParquetWriter(out, COLUMNS)
 
     def write() -> None:
         while (table := waiting.get()) is not None:
             file.write(table)
-        file.finish({})
+        file.close()
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -104,7 +99,7 @@ def _inflated(url: str, export_id: str) -> bytes:
     with requests.get(file_url(url, export_id), stream=True, timeout=60) as response:
         raw: Any = response.raw
         raw.auto_close = False
-        return b"".join(inflate(raw))
+        return CsvStream(raw).read()
 
 
 def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
@@ -132,19 +127,12 @@ def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
     return work
 
 
-def parse_and_write_by_chunks(url: str, export_id: str, out: Path) -> _Work:
-    """The same with this package's reader."""
-    from airflow_provider_flowroute.landing.arrow import ArrowReader
-
-    content = _inflated(url, export_id)
-    blocks = [content[begin : begin + (2 << 20)] for begin in range(0, len(content), 2 << 20)]
-    header, chunks = read_header(split_records(blocks))
-    ready = list(chunks)
-
-    def work() -> None:
-        _writing(out, map(ArrowReader(header).read, ready))
-
-    return work
+def _typed(column: str, text: str) -> Any:
+    if not text:
+        return None
+    if column in TIMES:
+        return datetime.fromisoformat(text)
+    return Decimal(text) if column in MONEY else int(text) if column in SECONDS else text
 
 
 def sdk(url: str, export_id: str, out: Path) -> _Work:
@@ -152,7 +140,6 @@ def sdk(url: str, export_id: str, out: Path) -> _Work:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from airflow_provider_flowroute.cdr.columns import parse_value
     from airflow_provider_flowroute.landing.arrow import type_of
 
     def work() -> None:
@@ -160,7 +147,7 @@ def sdk(url: str, export_id: str, out: Path) -> _Work:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed, io.TextIOWrapper(packed, "utf-8") as text:
             rows = list(csv.DictReader(text))
         schema = pa.schema([(name, type_of(name)) for name in COLUMNS])
-        typed = {name: [parse_value(name, row[name]) for row in rows] for name in COLUMNS}
+        typed = {name: [_typed(name, row[name]) for row in rows] for name in COLUMNS}
         pq.write_table(pa.table(typed, schema=schema), out, compression="zstd")
 
     return work
@@ -222,7 +209,6 @@ CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
     "download": download,
     "inflate": inflating,
     "open_csv + write": parse_and_write,
-    "chunks + write": parse_and_write_by_chunks,
     "SDK": sdk,
     "pandas": pandas_chunks,
     "polars": polars,
@@ -237,10 +223,7 @@ def _memory(name: str) -> float:
 
 def main(name: str, url: str, export_id: str, out: str) -> None:
     """Run one, and print its wall and CPU seconds and its greatest memory over the idle process's."""
-    contender, _, without = name.partition(", no ")
-    if without:
-        sys.modules[without] = None  # type: ignore[assignment]
-    work = CONTENDERS[contender](url, export_id, Path(out))
+    work = CONTENDERS[name](url, export_id, Path(out))
     idle = _memory("VmRSS")
     wall, cpu = time.perf_counter(), time.process_time()
     work()

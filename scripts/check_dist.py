@@ -20,7 +20,7 @@ IN_WHEEL = (
     "simulator/pytest_plugin.py",
 )
 ENTRY_POINTS = ("[apache_airflow_provider]",)
-EXTRAS = {"isal", "parquet", "simulator"}
+EXTRAS = {"landing", "simulator"}
 IN_SDIST = (
     "pyproject.toml",
     "Makefile",

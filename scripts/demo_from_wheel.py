@@ -49,7 +49,7 @@ def main(dist: Path) -> None:
         python = directory / "venv" / "bin" / "python"
         run(directory, UV, "venv", "--quiet", "--python", sys.executable, directory / "venv")
         install = [UV, "pip", "install", "--quiet", "--python", python, "--constraints", CONSTRAINTS]
-        run(directory, *install, f"{wheel}[parquet,simulator]")
+        run(directory, *install, f"{wheel}[landing,simulator]")
         where = run(directory, python, "-c", WHERE, capture=True).strip()
         if not Path(where).is_relative_to(directory):
             sys.exit(f"The package comes from {where}, not from the wheel.")

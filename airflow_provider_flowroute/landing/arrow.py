@@ -1,15 +1,14 @@
-"""A file's records as typed Arrow data, and as Parquet. Imported only where a file is landed: pyarrow is an extra."""
+"""An export's records as typed Arrow tables, and as Parquet."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -17,14 +16,16 @@ import pyarrow.parquet as pq
 
 from airflow_provider_flowroute.cdr.columns import MONEY, MONEY_PRECISION, MONEY_SCALE, SECONDS, TIMES
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
-from airflow_provider_flowroute.landing.csv_stream import Header, read_columns
-from airflow_provider_flowroute.landing.duplicates import ID_BYTES, HashedIds
+from airflow_provider_flowroute.landing.csv_stream import Header, Readable
 from airflow_provider_flowroute.landing.reconciliation import Totals
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Enough for a scanner to skip by, few enough to keep some groups of them in memory.
+#: Bytes of CSV that are parsed at a time: fewer cost more calls, more do not fit into the processor's cache. A record
+#: must fit into a block.
+BLOCK_BYTES = 1 << 21
+#: Large enough that scanners skip groups by statistics, small enough to keep some groups in memory.
 ROW_GROUP_ROWS = 64 * 1024
-#: Text that recurs within a row group, as numbers do; for other text a dictionary is work for nothing.
+#: Text that recurs within a row group. For other text a dictionary is wasted work.
 _RECURRING = frozenset(
     {
         "direction",
@@ -39,14 +40,15 @@ _RECURRING = frozenset(
         "customer_ip",
     }
 )
-#: Columns that queries narrow down by. The least and the greatest of some random text help no scanner.
+#: Columns that queries filter by. The minimum and maximum of random text help no scanner.
 _WITH_STATISTICS = TIMES | MONEY | SECONDS
-#: Powers of an odd number, one for each word of an id.
-_ODD = np.cumprod(np.full(ID_BYTES // 8, 0x9E3779B97F4A7C15, np.uint64))
+#: How pyarrow words an error of a value, and of a row with too few or too many fields, whose content may be personal.
+_VALUE_ERROR = re.compile(r"In CSV column #(\d+): Row #(\d+): (.*)", re.DOTALL)
+_RECORD_ERROR = re.compile(r"CSV parse error: Row #(\d+): (Expected \d+ columns, got \d+)")
 
 
 def type_of(column: str) -> pa.DataType:
-    """The Arrow type of a column; text for one that nobody knows."""
+    """Return the Arrow type of a column; text for an unknown one."""
     if column in TIMES:
         return pa.timestamp("us", "UTC")
     if column in MONEY:
@@ -54,168 +56,127 @@ def type_of(column: str) -> pa.DataType:
     return pa.int32() if column in SECONDS else pa.string()
 
 
-def schema_of(header: Header) -> pa.Schema:
-    """The schema of a table made of a file with this header."""
-    return pa.schema([(name, type_of(name)) for name in header.columns])
+def schema_of(columns: Iterable[str]) -> pa.Schema:
+    """Return the schema of a table with these columns."""
+    return pa.schema([(name, type_of(name)) for name in columns])
 
 
-class ArrowReader:
-    """Makes a table of each chunk of a file.
+def read_tables(
+    stream: Readable, header: Header, columns: Sequence[str] | None = None
+) -> Generator[pa.Table]:
+    """Read the records of a CSV as typed tables, a few thousand records each.
 
-    :param header: the file's.
-    :param wanted: the columns to read, of those the file has; None for all, and for those that it lacks, as nulls.
+    pyarrow reads the stream in a thread of its own. Close the generator to end that thread.
+
+    :param stream: the file behind its header.
+    :param header: the file's header.
+    :param columns: the columns to read, where the file has them; None for all, with nulls for known columns that the
+        file lacks.
+    :raises CdrExportFormatError: a value does not fit its column, or a record has too few or too many fields; with
+        row and column. The header is row 1, as in a spreadsheet.
     """
+    names = header.columns if columns is None else tuple(name for name in columns if name in header.names)
+    if not stream.peek(1):  # pyarrow reports this as an error
+        return
+    rows = 1
+    try:
+        with pyarrow.csv.open_csv(
+            stream,
+            # Without threads an error names its row. Parsing is one of several stages that run side by side.
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, column_names=header.names, block_size=BLOCK_BYTES
+            ),
+            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=schema_of(names),
+                # A list of all columns has the same meaning, but costs a tenth of the time.
+                include_columns=None if names == header.names else names,
+                include_missing_columns=True,
+                # Not pyarrow's own list of nulls: "N/A" is one of Flowroute's values.
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        ) as batches:
+            for batch in batches:
+                table = pa.Table.from_batches([batch])
+                _check_amounts(table, rows)
+                rows += table.num_rows
+                yield table
+    except pa.ArrowInvalid as e:
+        raise CdrExportFormatError(_explain(str(e), header)) from None
 
-    def __init__(self, header: Header, wanted: Sequence[str] | None = None) -> None:
-        self._header = header
-        self._present = [name for name in wanted or header.names if name in header.names]
-        columns = self._present if wanted is not None else list(header.columns)
-        # Not empty_table(), nor as_py() of a time: they import pandas where it is installed, a second and 50 MB.
-        self._empty = pa.Table.from_batches([], pa.schema([(name, type_of(name)) for name in columns]))
-        self._parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        self._convert = pyarrow.csv.ConvertOptions(
-            column_types={name: type_of(name) for name in columns},
-            # A list of all of them says the same, but costs a tenth of the time.
-            include_columns=None if columns == list(header.names) else columns,
-            include_missing_columns=True,
-            # Not pyarrow's own list of nulls: "N/A" is a word of Flowroute's.
-            null_values=[""],
-            strings_can_be_null=True,
-            # Of all columns see _check_utf8.
-            check_utf8=wanted is not None,
-        )
 
-    def read(self, chunk: bytes, line: int = 2) -> pa.Table:
-        """The chunk's records.
-
-        :param chunk: whole records.
-        :param line: the line on which it begins, for errors.
-        :raises CdrExportFormatError: a value does not fit its column's type, or a row has too few fields or too
-            many; with line and column.
-        """
-        if not chunk or chunk.isspace():  # for pyarrow no CSV at all
-            return self._empty
-        options = pyarrow.csv.ReadOptions(
-            use_threads=False, column_names=self._header.names, block_size=len(chunk) + 1
-        )
-        content = pa.py_buffer(chunk)
+def _check_amounts(table: pa.Table, rows_before: int) -> None:
+    """Refuse amounts with too many digits before the point: pyarrow's parser returns other numbers for them."""
+    for name in MONEY.intersection(table.column_names):
         try:
-            if not self._convert.check_utf8:
-                _check_utf8(content)
-            table = pyarrow.csv.read_csv(
-                content,
-                read_options=options,
-                parse_options=self._parse,
-                convert_options=self._convert,
-            )
-            for name in MONEY.intersection(self._present):
-                # Too many digits before the point pass pyarrow's parser, and come out as another number.
-                table.column(name).validate(full=True)
-        except pa.ArrowInvalid as e:
-            problem = str(e)
-        else:
-            return table
-        for _ in read_columns(chunk, self._header, line, self._present):
-            pass  # raises where the problem is, in our words
-        raise CdrExportFormatError(f"somewhere in the lines from {line}: {problem}")
-
-    def gather(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-        """Tables of :data:`ROW_GROUP_ROWS` or a few more rows each.
-
-        :param tables: from :meth:`read`.
-        """
-        gathered, rows = [], 0
-        for table in tables:
-            gathered.append(table)
-            rows += table.num_rows
-            if rows >= ROW_GROUP_ROWS:
-                yield pa.concat_tables(gathered)
-                gathered, rows = [], 0
-        if rows:
-            yield pa.concat_tables(gathered)
-
-    def figures(self, table: pa.Table) -> Totals:
-        """What a table's rows add up to."""
-        starts = table.column("start_time")
-        ends = pc.min_max(starts)
-        first, last = (_instant(ends[end].value) for end in ("min", "max"))
-        return Totals(
-            rows=table.num_rows,
-            total_cost=self._total(table, "total_cost"),
-            billed_seconds=self._total(table, "billed_duration"),
-            first_start=first,
-            last_start=last,
-            without_start=starts.null_count,
-        )
-
-    def _total(self, table: pa.Table, column: str) -> Any:
-        if column not in self._present:
-            return None
-        return pc.sum(table.column(column), min_count=0).as_py()
-
-    def ids(self, table: pa.Table) -> HashedIds | None:
-        """The ``cdr_id`` of each row that has one."""
-        if "cdr_id" not in self._present:
-            return None
-        ids = table.column("cdr_id").drop_null().combine_chunks()
-        return _hashed(ids) if len(ids) else None
+            table.column(name).validate(full=True)
+        except pa.ArrowInvalid:
+            first, last = rows_before + 1, rows_before + table.num_rows
+            raise CdrExportFormatError(
+                f"Rows {first} to {last}, column {name}: an amount has more than "
+                f"{MONEY_PRECISION - MONEY_SCALE} digits before the decimal point."
+            ) from None
 
 
-def _check_utf8(content: pa.Buffer) -> None:
-    """Make sure that a chunk is UTF-8 text, as a whole: a fifth of the work of value by value.
+def _explain(problem: str, header: Header) -> str:
+    """Word an error of pyarrow with the column's name, the file's row, and no more of the record than the value."""
+    if match := _VALUE_ERROR.fullmatch(problem):
+        return f"Row {int(match[2]) + 1}, column {header.names[int(match[1])]}: {match[3]}."
+    if match := _RECORD_ERROR.match(problem):
+        return f"Row {int(match[1]) + 1}: {match[2]}."
+    if "straddl" in problem:
+        return f"A record is longer than {BLOCK_BYTES >> 20} MiB: one of its quotes is probably not closed."
+    return problem
 
-    :raises pa.ArrowInvalid: it is not.
+
+def rebatch(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Combine tables to :data:`ROW_GROUP_ROWS` rows or a few more.
+
+    :param tables: from :func:`read_tables`.
     """
-    ends = pa.py_buffer(np.array([0, content.size], np.int32))
-    pa.Array.from_buffers(pa.binary(), 1, [None, ends, content]).cast(pa.string())
+    batch: list[pa.Table] = []
+    for table in tables:
+        batch.append(table)
+        if sum(part.num_rows for part in batch) >= ROW_GROUP_ROWS:
+            yield pa.concat_tables(batch)
+            batch = []
+    if batch:
+        yield pa.concat_tables(batch)
 
 
-def _instant(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+def totals_of(table: pa.Table, header: Header) -> Totals:
+    """Add up the rows of a table.
 
+    :param table: from :func:`read_tables`.
+    :param header: tells which columns are the file's, and which ones are nulls for columns that it lacks.
+    """
 
-def _hashed(ids: pa.StringArray) -> HashedIds:
-    """Multilinear: each word of eight bytes times an odd number of its own, then mixed, so that all bits count."""
-    begin, width = _uniform(ids)
-    if not width:
-        ids = _filled_up(ids)
-        begin, width = _uniform(ids)
-    texts = memoryview(ids.buffers()[2])[begin : begin + width * len(ids)]
-    hashes = np.zeros(len(ids), np.uint64)
-    for word, odd in enumerate(_ODD[: -(-width // 8)]):
-        kind = np.uint64 if width - word * 8 >= 8 else np.uint32
-        hashes += np.ndarray(len(ids), kind, texts, word * 8, width) * odd
-    hashes ^= hashes >> np.uint64(32)
-    hashes *= _ODD[0]
-    hashes ^= hashes >> np.uint64(29)
-    return HashedIds(hashes.tobytes(), texts, width)
+    def total(column: str) -> Any:
+        return pc.sum(table.column(column), min_count=0).as_py() if column in header.names else None
 
-
-def _uniform(ids: pa.StringArray) -> tuple[int, int]:
-    """Where the first id begins, and the bytes that each has; 0 if they differ, are too many, or not whole words."""
-    ends = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
-    width = int(ends[1] - ends[0])
-    fits = width <= ID_BYTES and width % 4 == 0 and bool((np.diff(ends) == width).all())
-    return int(ends[0]), width if fits else 0
-
-
-def _filled_up(ids: pa.StringArray) -> pa.StringArray:
-    """Ids cut to :data:`ID_BYTES`, and filled up with zero bytes to the same width, of whole words."""
-    longest = pc.max(pc.binary_length(ids)).as_py()
-    if longest > ID_BYTES:
-        ids = pc.utf8_slice_codeunits(ids, 0, ID_BYTES // 4)
-        longest = ID_BYTES
-    return pc.ascii_rpad(ids, width=-(-longest // 8) * 8, padding="\0")
+    starts = table.column("start_time")
+    # Not as_py() of a time: it imports pandas where it is installed, which takes a second and 50 MB.
+    first, last = (pc.min_max(starts)[end].value for end in ("min", "max"))
+    return Totals(
+        rows=table.num_rows,
+        total_cost=total("total_cost"),
+        billed_seconds=total("billed_duration"),
+        first_start=None if first is None else _EPOCH + timedelta(microseconds=first),
+        last_start=None if last is None else _EPOCH + timedelta(microseconds=last),
+        without_start=starts.null_count,
+    )
 
 
 class CdrParquetWriter:
-    """Writes tables to a Parquet file, a row group each.
+    """Write tables to a Parquet file, each as a row group.
 
     :param path: the file.
-    :param schema: of each table.
+    :param columns: of each table.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, columns: Iterable[str]) -> None:
+        schema = schema_of(columns)
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -229,20 +190,47 @@ class CdrParquetWriter:
         """Write a table as a row group."""
         self._writer.write_table(table, row_group_size=table.num_rows)
 
-    def finish(self, metadata: Mapping[str, Any]) -> None:
+    def close(self, metadata: Mapping[str, str] | None = None) -> None:
         """Write the footer.
 
-        :param metadata: goes into the footer, as JSON where it is not text, below ``flowroute.``.
+        :param metadata: its key-value metadata.
         """
-        self._writer.add_key_value_metadata(
-            {
-                f"flowroute.{name}": value if isinstance(value, str) else json.dumps(value)
-                for name, value in metadata.items()
-            }
-        )
+        self._writer.add_key_value_metadata(metadata or {})
         self._writer.close()
 
-    def abandon(self) -> None:
-        """Let go of the file as it is; whoever made it removes it."""
-        with suppress(OSError):  # no space for a footer either
+    def discard(self) -> None:
+        """Close an incomplete file. The caller removes it."""
+        with suppress(OSError):  # there may be no space for a footer either
             self._writer.close()
+
+
+def read_parquet_column(path: Path, column: str) -> Iterator[pa.Table]:
+    """Read one column of a Parquet file in batches.
+
+    :param path: the file.
+    :param column: the column's name.
+    """
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[column]):
+            yield pa.Table.from_batches([batch])
+
+
+def rewrite_footer(path: Path, metadata: Mapping[str, str]) -> None:
+    """Give a Parquet file another footer. pyarrow cannot change one, so this copies the row groups.
+
+    :param path: the file.
+    :param metadata: the new footer's key-value metadata.
+    """
+    copy = path.with_name(f"{path.name}.copy")
+    try:
+        with pq.ParquetFile(path) as file:
+            writer = CdrParquetWriter(copy, file.schema_arrow.names)
+            try:
+                for number in range(file.num_row_groups):
+                    writer.write(file.read_row_group(number))
+                writer.close(metadata)
+            finally:
+                writer.discard()
+        copy.replace(path)
+    finally:
+        copy.unlink(missing_ok=True)

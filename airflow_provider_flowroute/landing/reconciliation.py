@@ -1,31 +1,31 @@
-"""Whether a file is what Flowroute says of the export: every call, every cent, none twice, none from elsewhere."""
+"""Compare a file with Flowroute's figures for its export: rows, cost, window and duplicate calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
 from airflow_provider_flowroute.cdr.columns import MONEY_SCALE
-from airflow_provider_flowroute.cdr.export import CdrExport, pluralize
-from airflow_provider_flowroute.cdr.window import Window, format_instant
+from airflow_provider_flowroute.cdr.export import CdrExport
+from airflow_provider_flowroute.cdr.window import Window
 
-#: Flowroute writes an amount with six decimals, but for nothing at all: that is ``"0.0"``.
+#: Flowroute writes amounts with six decimals, except zero, which is ``"0.0"``.
 _ZERO_DECIMALS = 6
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What some rows of a file add up to; those of two parts can be added.
+    """The totals of some rows of a file. The totals of two parts can be added.
 
-    :param rows: how many.
-    :param total_cost: the exact sum of ``total_cost``, US dollars; None if the file has no such column.
-    :param billed_seconds: the sum of ``billed_duration``; None likewise.
+    :param rows: the number of rows.
+    :param total_cost: the exact sum of ``total_cost`` in US dollars; None if the file has no such column.
+    :param billed_seconds: the sum of ``billed_duration``; None if the file has no such column.
     :param first_start: the earliest ``start_time``, UTC; None without rows.
-    :param last_start: the latest.
-    :param without_start: rows whose ``start_time`` is empty.
+    :param last_start: the latest ``start_time``, UTC; None without rows.
+    :param without_start: the number of rows whose ``start_time`` is empty.
     """
 
     rows: int = 0
@@ -36,8 +36,8 @@ class Totals:
     without_start: int = 0
 
     def __add__(self, other: Totals) -> Totals:
-        firsts = [each.first_start for each in (self, other) if each.first_start is not None]
-        lasts = [each.last_start for each in (self, other) if each.last_start is not None]
+        firsts = [part.first_start for part in (self, other) if part.first_start is not None]
+        lasts = [part.last_start for part in (self, other) if part.last_start is not None]
         return Totals(
             rows=self.rows + other.rows,
             total_cost=_sum(self.total_cost, other.total_cost),
@@ -49,13 +49,13 @@ class Totals:
 
     @property
     def billed_minutes(self) -> Decimal | None:
-        """Minutes, to two decimals, as the export has them."""
+        """Minutes with two decimals, as in the export."""
         if self.billed_seconds is None:
             return None
         return (Decimal(self.billed_seconds) / 60).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON. Amounts are text, so that they stay exact; times are ISO 8601, UTC."""
+        """Return the totals as JSON. Amounts are text to stay exact; times are ISO 8601, UTC."""
         return {
             "rows": self.rows,
             "total_cost": None if self.total_cost is None else f"{self.total_cost:.8f}",
@@ -70,114 +70,135 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def same_cost(summed: Decimal, reported: Decimal) -> bool:
-    """Whether a sum of exact amounts is what Flowroute reports, to the precision in which it does.
+    """Return whether an exact sum equals the amount that Flowroute reports, at the precision that Flowroute uses.
 
-    How Flowroute rounds is not published: nearest (both ways of a half) and cut off are taken.
+    How Flowroute rounds is not published: half even, half up and rounding down are accepted.
 
     :param summed: the exact sum, US dollars.
     :param reported: the export's ``total_cost``.
     """
     exponent = reported.as_tuple().exponent
     assert isinstance(exponent, int)  # an amount is finite, see CdrExport
-    # More decimals than a row has are the noise of binary fractions.
+    # Decimals beyond those of a row are noise of binary fractions.
     decimals = min(-exponent, MONEY_SCALE) if reported else _ZERO_DECIMALS
     unit = Decimal(1).scaleb(-max(decimals, 0))
     roundings = {summed.quantize(unit, how) for how in (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_DOWN)}
     return reported.quantize(unit, ROUND_HALF_EVEN) in roundings
 
 
+#: The first and the last ``start_time`` of a file, or the two ends of a window.
+Interval = tuple[datetime, datetime]
+
+
 @dataclass(frozen=True)
 class Check:
-    """One comparison of the file with the export.
+    """One comparison of a file with its export.
 
     :param name: ``rows``, ``total_cost``, ``start_time`` or ``cdr_id``.
-    :param in_file: what the file has, in words.
-    :param expected: what it should be, or why that is not known.
-    :param agrees: None if it could not be compared.
+    :param actual: the file's value: rows, US dollars, first and last ``start_time``, or the number of duplicate IDs.
+    :param expected: the value to compare with; None if it is unknown.
+    :param passed: None if the check was skipped.
+    :param reason: why the check failed or was skipped, where the values do not say it.
     """
 
     name: str
-    in_file: str
-    expected: str
-    agrees: bool | None
+    actual: int | Decimal | Interval | None
+    expected: int | Decimal | Interval | None
+    passed: bool | None
+    reason: str = ""
 
     def __str__(self) -> str:
-        """For the log."""
-        verdict = {True: "as expected", False: f"but {self.expected}", None: f"not checked: {self.expected}"}
-        return f"{self.in_file} ({verdict[self.agrees]})"
+        """Return the check in words, for the log."""
+        verdict = {True: "passed", False: "failed", None: "not checked"}[self.passed]
+        because = f": {self.reason}" if self.reason else ""
+        return f"{self.name} {as_text(self.actual)}, expected {as_text(self.expected)} ({verdict}{because})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the check as JSON. Amounts and intervals are text."""
+        return {
+            "actual": self.actual if isinstance(self.actual, int) else as_text(self.actual),
+            "expected": self.expected if isinstance(self.expected, int) else as_text(self.expected),
+            "passed": self.passed,
+            "reason": self.reason,
+        }
+
+
+def as_text(value: int | Decimal | Interval | None) -> str:
+    """Return a check's value as text: amounts exact, intervals in ISO 8601.
+
+    :param value: ``actual`` or ``expected`` of a check.
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return "/".join(instant.isoformat() for instant in value)
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 class Reconciliation:
-    """The proof that a file is what the export says, or the list of what is wrong with it.
+    """Compare a file with its export.
 
-    :param export: as Flowroute describes it.
-    :param figures: what the file adds up to.
-    :param columns: the columns the file has.
-    :param repeated: some ``cdr_id`` that stand in it more than once.
+    :param export: the export as Flowroute describes it.
+    :param totals: the totals of the file.
+    :param columns: the columns that the file has.
+    :param duplicates: values of ``cdr_id`` that occur more than once.
     """
 
     def __init__(
-        self, export: CdrExport, figures: Totals, columns: Iterable[str], repeated: Iterable[str] = ()
+        self, export: CdrExport, totals: Totals, columns: Iterable[str], duplicates: Sequence[str] = ()
     ) -> None:
-        self.figures = figures
+        self.totals = totals
         self.columns = tuple(columns)
         self.checks = (
-            _rows(export, figures),
-            _cost(export, figures),
-            _window(export.window, figures),
-            _unique("cdr_id" in self.columns, list(repeated)),
+            _check_rows(export, totals),
+            _check_cost(export, totals),
+            _check_window(export.window, totals),
+            _check_ids("cdr_id" in self.columns, duplicates),
         )
 
     @property
     def mismatches(self) -> list[Check]:
         """The checks that failed."""
-        return [check for check in self.checks if check.agrees is False]
+        return [check for check in self.checks if check.passed is False]
 
     @property
     def has_unchecked(self) -> bool:
-        """Whether Flowroute left out what a check needs. That older files have no ``cdr_id`` is as it should be."""
-        return any(check.agrees is None and check.name != "cdr_id" for check in self.checks)
+        """Whether Flowroute omitted a figure that a check needs. Older files have no ``cdr_id``, which is normal."""
+        return any(check.passed is None and check.name != "cdr_id" for check in self.checks)
 
-    def as_json(self) -> Mapping[str, Any]:
-        """As JSON, for the metadata of the file."""
-        return {
-            check.name: {"in_file": check.in_file, "expected": check.expected, "agrees": check.agrees}
-            for check in self.checks
-        }
+    def as_json(self) -> Mapping[str, dict[str, Any]]:
+        """Return the checks by name, as JSON."""
+        return {check.name: check.as_json() for check in self.checks}
 
 
-def _rows(export: CdrExport, figures: Totals) -> Check:
-    in_file, told = pluralize(figures.rows, "row"), export.num_calls
-    if told is None:
-        return Check("rows", in_file, "Flowroute does not tell num_calls", None)
-    return Check("rows", in_file, f"Flowroute counts {pluralize(told, 'call')}", figures.rows == told)
+def _check_rows(export: CdrExport, totals: Totals) -> Check:
+    if export.num_calls is None:
+        return Check("rows", totals.rows, None, None, "Flowroute did not report num_calls")
+    return Check("rows", totals.rows, export.num_calls, totals.rows == export.num_calls)
 
 
-def _cost(export: CdrExport, figures: Totals) -> Check:
-    summed, told = figures.total_cost, export.total_cost
-    in_file = "no column total_cost" if summed is None else f"{summed:.8f} USD"
-    if told is None:
-        return Check("total_cost", in_file, "Flowroute does not tell total_cost", None)
-    expected = f"Flowroute's total_cost is {told:f} USD"
-    return Check("total_cost", in_file, expected, same_cost(summed or Decimal(0), told))
+def _check_cost(export: CdrExport, totals: Totals) -> Check:
+    actual, expected = totals.total_cost, export.total_cost
+    if expected is None:
+        return Check("total_cost", actual, None, None, "Flowroute did not report total_cost")
+    reason = "the file has no column total_cost" if actual is None else ""
+    return Check("total_cost", actual, expected, same_cost(actual or Decimal(0), expected), reason)
 
 
-def _window(window: Window | None, figures: Totals) -> Check:
-    first, last = figures.first_start, figures.last_start
-    in_file = "no call with a start_time"
-    if first and last:
-        in_file = f"calls that began from {format_instant(first)} to {format_instant(last)}"
-    if figures.without_start:
-        in_file += f", {figures.without_start} without start_time"
+def _check_window(window: Window | None, totals: Totals) -> Check:
+    first, last = totals.first_start, totals.last_start
+    actual = (first, last) if first and last else None
     if window is None:
-        return Check("start_time", in_file, "Flowroute does not tell the window", None)
-    inside = first is None or last is None or (window.start <= first and last < window.end)
-    return Check("start_time", in_file, f"the window is {window}", inside and not figures.without_start)
+        return Check("start_time", actual, None, None, "Flowroute did not report the window")
+    inside = actual is None or (window.start <= actual[0] and actual[1] < window.end)
+    reason = f"{totals.without_start} rows have no start_time" if totals.without_start else ""
+    return Check(
+        "start_time", actual, (window.start, window.end), inside and not totals.without_start, reason
+    )
 
 
-def _unique(has_ids: bool, repeated: list[str]) -> Check:
+def _check_ids(has_ids: bool, duplicates: Sequence[str]) -> Check:
     if not has_ids:
-        return Check("cdr_id", "no column cdr_id", "older files have none", None)
-    shown = ", ".join(repeated[:3]) + (" and others" if len(repeated) > 3 else "")
-    in_file = f"cdr_id {shown} more than once" if repeated else "each cdr_id once"
-    return Check("cdr_id", in_file, "each should stand once", not repeated)
+        return Check("cdr_id", None, 0, None, "the file has no column cdr_id, as older files")
+    shown = ", ".join(duplicates[:3]) + (" and others" if len(duplicates) > 3 else "")
+    return Check("cdr_id", len(duplicates), 0, not duplicates, f"duplicates of {shown}" if duplicates else "")

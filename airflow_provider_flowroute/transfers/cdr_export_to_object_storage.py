@@ -1,7 +1,8 @@
-"""Lands the file of an export."""
+"""Land the file of an export in object storage or on a local disk."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteValueError,
 )
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
+from airflow_provider_flowroute.landing import FORMATS, check_format
 from airflow_provider_flowroute.landing.publish import publish_atomically
 from airflow_provider_flowroute.links.object_storage import LandedFileLink, console_url
 from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
@@ -35,31 +37,33 @@ ON_MISMATCH = ("fail", "warn")
 
 
 class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
-    """Lands the file of a completed export: proved whole, or not at all.
+    """Download a completed export, reconcile it with Flowroute's totals, and publish it atomically.
 
-    The file goes through a temporary place, where it is reconciled with what Flowroute says of the export: gzip intact
-    to its end, as many rows as ``num_calls``, the sum of ``total_cost`` equal to the cent's last decimal, every
-    ``start_time`` inside the window, no ``cdr_id`` twice. Only then does it take the target's place, in one step:
-    whoever reads the target sees the old whole file or the new whole file.
+    The file is staged in a temporary place and checked there: the gzip stream is intact to its end, the number of rows
+    equals ``num_calls``, the sum of ``total_cost`` equals Flowroute's at its precision, each ``start_time`` lies in
+    the window, and no ``cdr_id`` is a duplicate. Only then does it replace the target, atomically: readers see the
+    complete old file or the complete new file.
 
-    Returns ``rows``, ``total_cost`` (US dollars, as text), ``billed_minutes`` (as text), ``first_start``,
-    ``last_start`` (ISO 8601, UTC), ``bytes``, ``path`` and ``export_id``. The same goes into the ``extra`` of the
-    events of the assets in ``outlets``.
+    If Flowroute omits a figure, its check is skipped and a warning is logged.
 
-    :param export_id: the id of a completed export. (templated)
-    :param path: where the file goes: a local path, or any URL of ``ObjectStoragePath`` such as
+    Returns ``rows``, ``total_cost`` (US dollars, as text), ``billed_minutes`` (as text), ``first_start`` and
+    ``last_start`` (ISO 8601, UTC), ``bytes``, ``path`` and ``export_id``. The events of the assets in ``outlets`` get
+    the same values in their ``extra``.
+
+    :param export_id: the ID of a completed export. (templated)
+    :param path: the target: a local path, or a URL of ``ObjectStoragePath`` such as
         ``s3://aws_default@bucket/cdrs/2019-06-25.parquet``. (templated)
-    :param file_format: ``parquet`` (typed columns; needs the extra ``parquet``), ``csv`` (inflated) or ``csv.gz``
-        (Flowroute's very bytes). Default: by the suffix of ``path``.
-    :param on_mismatch: what to do with a whole file that is not what Flowroute says: ``fail``, leaving the target as
-        it was, or ``warn``, landing it with a warning.
-    :param overwrite: replace what is there; if False, a file that is there already fails the task.
-    :param flowroute_conn_id: the id of the Airflow connection.
-    :raises CdrExportIntegrityError: the file is not whole; a retry downloads it anew.
-    :raises CdrExportMismatchError: the file is not what Flowroute says.
-    :raises CdrExportLandingError: the file cannot be written where it should go.
-    :raises AirflowFailException: what no retry can mend: an id, a path or a link that cannot be used, or a file whose
-        header, rows or values are not of the form they should have (with line and column).
+    :param file_format: ``parquet`` (typed columns), ``csv`` (inflated) or ``csv.gz`` (Flowroute's bytes, unchanged).
+        Default: from the suffix of ``path``. All formats need the extra ``landing``.
+    :param on_mismatch: what to do with an intact file that does not match Flowroute's figures: ``fail`` leaves the
+        target unchanged, ``warn`` publishes the file and logs a warning.
+    :param overwrite: replace an existing file. If False, an existing file fails the task.
+    :param flowroute_conn_id: the ID of the Airflow connection.
+    :raises CdrExportIntegrityError: the file is incomplete or damaged. A retry downloads it again.
+    :raises CdrExportMismatchError: the file does not match Flowroute's figures.
+    :raises CdrExportLandingError: the file cannot be written to its target.
+    :raises AirflowFailException: a permanent error: an ID, a path or a link that cannot be used, or a file whose
+        header, records or values do not have the documented format (with row and column).
     """
 
     template_fields: Sequence[str] = ("export_id", "path")
@@ -79,7 +83,7 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if on_mismatch not in ON_MISMATCH:
-            raise FlowrouteValueError(f"on_mismatch is {on_mismatch!r}: expected 'fail' or 'warn'.")
+            raise FlowrouteValueError(f"on_mismatch is {on_mismatch!r}.\nUse 'fail' or 'warn'.")
         self.export_id = export_id
         self.path = path
         self.file_format = file_format
@@ -90,8 +94,8 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         self.landed_file_url = ""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Download, prove, publish."""
-        self._landing, self.landed_file_url = None, ""  # `dag.test()` makes all tries with one operator
+        """Download, reconcile and publish."""
+        self._landing, self.landed_file_url = None, ""  # dag.test() runs all tries with one operator
         with fail_without_retry():
             export_id = check_export_id(self.export_id)
             path, file_format = self._target()
@@ -104,11 +108,11 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
                 self._enforce_reconciliation(export, result)
                 size = staged.stat().st_size
             self._landing.size = size
-        landed = {**result.figures.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
+        landed = {**result.totals.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
         self.log.info(
             "Landed export %s: %s, %s billed minutes, %s USD, %s at %s.",
             export.id,
-            pluralize(result.figures.rows, "call"),
+            pluralize(result.totals.rows, "call"),
             landed["billed_minutes"],
             landed["total_cost"],
             pluralize(size, "byte"),
@@ -120,15 +124,13 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         return landed
 
     def _target(self) -> tuple[ObjectStoragePath, str]:
-        from airflow_provider_flowroute.landing.pipeline import FORMATS, check_format
-
         text = str(self.path)
-        by_suffix = next((each for each in FORMATS if text.endswith(f".{each}")), None)
-        file_format = self.file_format or by_suffix
-        if file_format is None or text in ("", "None") or text.endswith(("/", f"/.{by_suffix}")):
+        suffix = next((name for name in FORMATS if text.endswith(f".{name}")), None)
+        file_format = self.file_format or suffix
+        if file_format is None or text in ("", "None") or text.endswith(("/", f"/.{suffix}")):
             raise FlowrouteValueError(
-                f"path is {text!r}: it must name a file that ends in .{', .'.join(FORMATS)}, for that decides its "
-                f"form, or any other file if file_format is given."
+                f"path is {text!r}, which names no file of a known format.\n"
+                f"Let it end in a file name with .{', .'.join(FORMATS)}, or set file_format."
             )
         check_format(file_format)
         try:
@@ -139,13 +141,13 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
             ImportError,
         ) as e:  # an unknown scheme; a known one whose library is not installed
             raise FlowrouteValueError(
-                f"path is {text!r}, for which this Airflow has no file system ({e}). Install the provider that brings "
-                f"it, such as apache-airflow-providers-amazon[s3fs] for s3://."
+                f"path is {text!r}, but Airflow has no file system for it.\n{e}\n"
+                f"Install the provider of that scheme, such as apache-airflow-providers-amazon[s3fs] for s3://."
             ) from None
         if not self.overwrite and path.exists():
             raise FlowrouteValueError(
-                f"{text} is there already, and overwrite is False: nothing was downloaded. Remove it, or choose "
-                f"another path."
+                f"{text} already exists, and overwrite is False.\nNothing was downloaded.\n"
+                f"Remove the file, choose another path, or set overwrite=True."
             )
         return path, file_format
 
@@ -157,36 +159,38 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
 
     @contextmanager
     def _add_error_context(self, export: CdrExport) -> Iterator[None]:
-        """Say of which export and file an error is, and that nothing is lost."""
+        """Add the export and the path to an error, and that the target is unchanged."""
         try:
             yield
         except (CdrExportIntegrityError, CdrExportFormatError) as e:
-            raise type(e)(
-                f"The file of export {export.id} cannot be landed: {str(e).rstrip('.')}. {self.path} was left as it "
-                f"was."
-            ) from None
+            raise type(e)(f"Export {export.id} was not landed.\n{e}\n{self.path} is unchanged.") from None
         except OSError as e:
             raise CdrExportLandingError(
-                f"Export {export.id} cannot be written to {self.path}: {e}. It was left as it was. Look for space, "
-                f"permissions and the bucket's name; what is not local passes through {tempfile.gettempdir()} first."
+                f"Export {export.id} cannot be written to {self.path}.\n{e}\nThe target is unchanged.\n"
+                f"Check free space, permissions and the bucket. Remote files are staged in {tempfile.gettempdir()}."
             ) from e
 
     def _enforce_reconciliation(self, export: CdrExport, result: Reconciliation) -> None:
-        """Log what was compared, and stop what does not agree.
+        """Log the checks, and stop a file that does not match.
 
-        :raises CdrExportMismatchError: unless mismatches are to be warned of only.
+        :raises CdrExportMismatchError: a check failed and ``on_mismatch`` is ``fail``.
         """
-        tell = self.log.warning if result.has_unchecked else self.log.info
-        tell("Reconciliation of export %s: %s.", export.id, "; ".join(map(str, result.checks)))
+        for check in result.checks:
+            level = logging.WARNING if check.passed is False else logging.INFO
+            self.log.log(level, "Check of export %s: %s", export.id, check)
+        if result.has_unchecked:
+            self.log.warning("Flowroute omitted figures of export %s: some checks were skipped.", export.id)
         if not result.mismatches:
             return
-        wrong = "; ".join(map(str, result.mismatches))
+        failed = "\n".join(map(str, result.mismatches))
         if self.on_mismatch == "fail":
-            raise CdrExportMismatchError(f"it has {wrong}")
-        self.log.warning("Export %s is landed although it has %s: on_mismatch is 'warn'.", export.id, wrong)
+            raise CdrExportMismatchError(f"The file does not match Flowroute's figures.\n{failed}")
+        self.log.warning(
+            "Publishing export %s despite failed checks, because on_mismatch is 'warn'.", export.id
+        )
 
     def _add_asset_event_extra(self, context: Context, landed: dict[str, Any]) -> None:
-        """Put the figures into the events of the assets that the user declared as outlets."""
+        """Add the figures to the events of the assets in ``outlets``."""
         events = context.get("outlet_events")
         if events is None:
             return
@@ -195,5 +199,5 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
                 events[asset].extra.update(landed)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """What OpenLineage is told, where its provider is installed: of a landing that failed, too."""
+        """Return the lineage of the landing. OpenLineage also asks for it after a failed landing."""
         return self._landing.openlineage() if self._landing is not None else None

@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a landing: the export it came from, the file it made, and whether the two agree."""
+"""Report a landing to OpenLineage: its export, its file, and the checks between the two."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_flowroute.landing.publish import bucket_of, is_local
+from airflow_provider_flowroute.landing.reconciliation import as_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow.providers.common.compat.sdk import ObjectStoragePath
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from airflow_provider_flowroute.cdr.export import CdrExport
     from airflow_provider_flowroute.landing.reconciliation import Check, Reconciliation
 
-# Not Airflow's hook lineage: that knows of files by their URI alone, neither schema nor statistics nor checks.
+# Airflow's hook lineage knows only the URI of a file: no schema, no statistics, no checks.
 
-#: What each check of the reconciliation is called there, and the column that it is of.
+#: OpenLineage's assertion and the column for each check of the reconciliation.
 _ASSERTIONS = {
     "rows": ("row_count", None),
     "total_cost": ("sum", "total_cost"),
@@ -32,15 +31,15 @@ _ASSERTIONS = {
 
 @dataclass
 class LandingLineage:
-    """One landing, as far as it has come.
+    """The lineage of one landing, complete or not.
 
-    :param export: as Flowroute describes it.
-    :param base_url: the API that it is an export of.
-    :param path: where its file goes.
+    :param export: the export as Flowroute describes it.
+    :param base_url: the URL of the API that has the export.
+    :param path: the target of the file.
     :param file_format: ``parquet``, ``csv`` or ``csv.gz``.
-    :param severity: of a mismatch: ``error`` if it fails the task, else ``warn``.
-    :param result: the file's reconciliation; None before the file was read to its end.
-    :param size: the bytes that were published; None before that.
+    :param severity: ``error`` if a failed check fails the task, else ``warn``.
+    :param result: the reconciliation of the file; None until the file was read to its end.
+    :param size: the published bytes; None until the file was published.
     """
 
     export: CdrExport
@@ -52,7 +51,7 @@ class LandingLineage:
     size: int | None = None
 
     def openlineage(self) -> OperatorLineage[Any, Any]:
-        """For OpenLineage, whose provider must be installed. A landing that failed has an input only."""
+        """Return the lineage. It needs OpenLineage's provider. A failed landing has only an input."""
         from airflow.providers.openlineage.extractors import OperatorLineage
 
         published = self.result is not None and self.size is not None
@@ -62,8 +61,8 @@ class LandingLineage:
         from openlineage.client.event_v2 import InputDataset
         from openlineage.client.facet_v2 import data_quality_assertions_dataset as quality
 
-        made = [each for each in self.result.checks if each.agrees is not None] if self.result else []
-        assertions = [self._assertion(each) for each in made]
+        checks = [check for check in self.result.checks if check.passed is not None] if self.result else []
+        assertions = [self._assertion(check) for check in checks]
         return InputDataset(
             namespace=f"flowroute://{urlsplit(self.base_url).netloc}",
             name=f"cdrs/exports/{self.export.id}",
@@ -79,31 +78,17 @@ class LandingLineage:
         from openlineage.client.facet_v2 import data_quality_assertions_dataset as quality
 
         assertion, column = _ASSERTIONS[check.name]
-        expected, actual = self._compared(check)
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "assertion": assertion,
-            "success": check.agrees,
+            "success": check.passed,
             "column": column,
             "severity": self.severity,
-            "expected": expected,
-            "actual": actual,
+            "expected": as_text(check.expected),
+            "actual": as_text(check.actual),
         }
-        # Clients of some years ago know the first three only.
+        # Old versions of the client know only the first three.
         known = {field.name for field in fields(quality.Assertion)}
-        return quality.Assertion(**{name: value for name, value in told.items() if name in known})
-
-    def _compared(self, check: Check) -> tuple[str, str]:
-        """What a check expects and what the file has: values where there are any, or in words."""
-        assert self.result is not None
-        export, figures, window = self.export, self.result.figures, self.export.window
-        first, last = figures.first_start, figures.last_start
-        if check.name == "rows":
-            return str(export.num_calls), str(figures.rows)
-        if check.name == "total_cost" and export.total_cost is not None and figures.total_cost is not None:
-            return f"{export.total_cost:f}", f"{figures.total_cost:.8f}"
-        if check.name == "start_time" and window and first and last and not figures.without_start:
-            return _interval(window.start, window.end), _interval(first, last)
-        return check.expected, check.in_file
+        return quality.Assertion(**{name: value for name, value in values.items() if name in known})
 
     def _output(self) -> OutputDataset:
         from openlineage.client.event_v2 import OutputDataset
@@ -119,29 +104,25 @@ class LandingLineage:
             facets={"schema": schema.SchemaDatasetFacet(fields=fields)},
             outputFacets={
                 "outputStatistics": statistics.OutputStatisticsOutputDatasetFacet(
-                    rowCount=self.result.figures.rows, size=self.size
+                    rowCount=self.result.totals.rows, size=self.size
                 )
             },
         )
 
     def _columns(self) -> list[tuple[str, str]]:
-        """The names of the file's columns, and their types; all of a CSV's are text."""
+        """Return the names and types of the file's columns. In a CSV all are text."""
         assert self.result is not None
         if self.file_format != "parquet":
             return [(name, "string") for name in self.result.columns]
         from airflow_provider_flowroute.landing.arrow import schema_of
         from airflow_provider_flowroute.landing.csv_stream import Header
 
-        return [(field.name, str(field.type)) for field in schema_of(Header(self.result.columns))]
-
-
-def _interval(start: datetime, end: datetime) -> str:
-    """As ISO 8601 writes it."""
-    return f"{start.isoformat()}/{end.isoformat()}"
+        columns = Header(self.result.columns).columns
+        return [(field.name, str(field.type)) for field in schema_of(columns)]
 
 
 def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
-    """The namespace and name of a file, by OpenLineage's naming of datasets; never its connection.
+    """Return the namespace and name of a file by OpenLineage's naming rules, without its Airflow connection.
 
     :param path: the file.
     """
@@ -149,7 +130,7 @@ def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
         return "file", os.path.realpath(path.path)
     protocol, bucket = path.protocol, bucket_of(path)
     if protocol in ("abfs", "abfss"):
-        # Who else tells of it names the storage account, which only the connection knows.
+        # Other producers name the storage account, which only the connection knows.
         account = getattr(path.fs, "account_name", None)
         host = f"@{account}.dfs.core.windows.net" if account else ""
         return f"abfss://{bucket}{host}", path.key

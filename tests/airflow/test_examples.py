@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS, parse_value
+from airflow_provider_flowroute.cdr.columns import COLUMNS
+from tests.landing.values import typed_value
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
@@ -39,7 +40,7 @@ UNITED STATES,N/A,,completed,200,OK,106,108,0.009800,6,6,0.01764000,0.0000,0.000
 def values_of(content: bytes) -> list[dict[str, Any]]:
     """The rows of an export's CSV, typed, in the slow way."""
     rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
-    return [{name: parse_value(name, row.get(name, "")) for name in COLUMNS} for row in rows]
+    return [{name: typed_value(name, row.get(name, "")) for name in COLUMNS} for row in rows]
 
 
 @pytest.fixture

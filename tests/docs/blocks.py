@@ -26,7 +26,7 @@ from airflow_provider_flowroute.exceptions import FlowrouteError
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
-EXTRAS = {"isal", "parquet", "simulator"}
+EXTRAS = {"landing", "simulator"}
 
 _FENCE = re.compile(r'(?P<language>[\w+-]*)(?:[ \t]+title="(?P<title>[^"\n]+)")?[^\n]*\n')
 

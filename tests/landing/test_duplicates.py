@@ -1,77 +1,61 @@
-"""Ids that stand twice are found, however many there are, and none that does not."""
+"""Duplicate IDs are found, however many IDs there are, and no others."""
 
 from __future__ import annotations
 
 import random
-import sys
-from array import array
 
-import pytest
+import pyarrow as pa
 
 from airflow_provider_flowroute.landing import duplicates
-from airflow_provider_flowroute.landing.duplicates import HashedIds, Ids
+from airflow_provider_flowroute.landing.duplicates import DuplicateFinder, confirm
 
 
-@pytest.fixture(params=["numpy", "standard library"], autouse=True)
-def _with_or_without_numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "standard library":
-        monkeypatch.setitem(sys.modules, "numpy", None)
+def a_table(*ids: str | None) -> pa.Table:
+    return pa.table({"cdr_id": pa.array(ids, pa.string())})
 
 
-def hashed(*ids: str, hashes: list[int] | None = None) -> HashedIds:
-    width = max(map(len, ids))
-    numbers = array("Q", hashes or [hash(each) & (2**64 - 1) for each in ids])
-    return HashedIds(numbers.tobytes(), b"".join(each.encode().ljust(width, b"\0") for each in ids), width)
+def find_duplicates(*tables: pa.Table) -> list[str]:
+    finder = DuplicateFinder()
+    for table in tables:
+        finder.add(table)
+    return confirm(finder.candidates(), tables)
 
 
-def repeated(*parts: HashedIds) -> list[str]:
-    with Ids() as ids:
-        for part in parts:
-            ids.add(part)
-        return ids.repeated()
+def test_no_ids_and_different_ids_have_no_duplicates():
+    assert find_duplicates() == []
+    assert find_duplicates(a_table("a"), a_table("b", "ab", "abc")) == []
 
 
-def test_no_ids_and_different_ids_are_no_repetition():
-    assert repeated() == []
-    assert repeated(hashed("a"), hashed("b", "ab", "abc")) == []
+def test_a_duplicate_in_another_table_is_found():
+    assert find_duplicates(a_table("a", "b"), a_table("a long one", "b"), a_table("c", "b")) == ["b"]
 
 
-def test_an_id_that_comes_again_in_another_part_of_another_width_is_found():
-    assert repeated(hashed("a", "b"), hashed("a long one", "b"), hashed("c", "b")) == ["b"]
+def test_rows_without_an_id_are_no_duplicates():
+    assert find_duplicates(a_table(None, None, "a"), a_table(None, "a")) == ["a"]
+    assert find_duplicates(pa.table({"direction": ["Inbound", "Inbound"]})) == []
 
 
-def test_different_ids_that_share_a_hash_are_different():
-    assert repeated(hashed("a", "b", hashes=[7, 7]), hashed("c", hashes=[7])) == []
-    assert repeated(hashed("a", "b", hashes=[7, 7]), hashed("b", hashes=[7])) == ["b"]
+def test_different_ids_that_share_a_hash_are_no_duplicates():
+    candidates = {hash("a"), hash("b")}
+
+    assert confirm(candidates, [a_table("a", "b", "c")]) == []
+    assert confirm(candidates, [a_table("a", "b"), a_table("b", "c", "c")]) == ["b"]
 
 
-def test_they_are_found_when_they_no_longer_fit_into_memory(monkeypatch):
-    monkeypatch.setattr(duplicates, "_AT_ONCE", 64)
-    monkeypatch.setattr(duplicates, "_IN_MEMORY", 64)
+def test_duplicates_are_found_across_slices_of_the_comparison(monkeypatch):
+    monkeypatch.setattr(duplicates, "_COMPARED", 7)
     ids = [f"{number:08d}" for number in range(1000)]
-    twice = ids[3::250]
-    shuffled = [*ids, *twice]
+    expected = ids[3::250]
+    shuffled = [*ids, *expected]
     random.Random(1).shuffle(shuffled)
 
-    found = repeated(*(hashed(*shuffled[begin : begin + 7]) for begin in range(0, len(shuffled), 7)))
+    found = find_duplicates(*(a_table(*shuffled[begin : begin + 7]) for begin in range(0, len(shuffled), 7)))
 
-    assert sorted(found) == twice
-
-
-@pytest.mark.parametrize("at_once", [1, 4, 1 << 19])
-def test_they_are_found_whatever_their_hashes_are(monkeypatch, at_once):
-    monkeypatch.setattr(duplicates, "_AT_ONCE", at_once)
-    bucket = 1 << (64 - duplicates._BUCKET_BITS)
-    hashes = [0, 1, bucket - 1, bucket, bucket + 1, 2**63, 2**64 - bucket, 2**64 - 1]
-    ids = [str(number) for number in range(len(hashes))]
-
-    found = repeated(hashed(*ids, hashes=hashes), hashed("once", hashes=[2]), hashed(*ids, hashes=hashes))
-
-    assert found == ids
+    assert sorted(found) == expected
 
 
-def test_a_file_in_which_everything_stands_twice_names_some_of_it(monkeypatch):
-    monkeypatch.setattr(duplicates, "_MOST_SUSPECTS", 10)
+def test_a_file_of_nothing_but_duplicates_names_some_of_them(monkeypatch):
+    monkeypatch.setattr(duplicates, "_MAX_CANDIDATES", 10)
     ids = [str(number) for number in range(1000)]
 
-    assert 10 <= len(repeated(hashed(*ids), hashed(*ids))) <= 20
+    assert len(find_duplicates(a_table(*ids), a_table(*ids))) == 10

@@ -1,14 +1,14 @@
-"""One pass over the file: what is written, what is proved, and which error wins."""
+"""One pass over the file: what is written, what is checked, and which error is raised."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import importlib.util
 import io
 import json
 import logging
 import threading
-import time
 import zlib
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,18 +27,19 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteUnreachableError,
     FlowrouteValueError,
 )
-from airflow_provider_flowroute.landing import pipeline
+from airflow_provider_flowroute.landing import FORMATS as FORMATS_OF_A_FILE
+from airflow_provider_flowroute.landing import check_format, pipeline
 from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
 HEADER = ",".join(COLUMNS[:25])
 SAMPLE = "".join(f"{line}\n" for line in (HEADER, *SAMPLE_ROWS)).encode()
 WINDOW = {"start_call_start_time": "2019-06-25 00:00:00", "start_call_end_time": "2019-06-26 00:00:00"}
-FORMATS = pytest.mark.parametrize("file_format", pipeline.FORMATS)
+FORMATS = pytest.mark.parametrize("file_format", FORMATS_OF_A_FILE)
 
 
 class Download(io.BytesIO):
-    """What the client's stream tells of itself, over bytes that are here already."""
+    """A download whose bytes are already here."""
 
     position = 0
     total = None
@@ -50,12 +51,18 @@ class Download(io.BytesIO):
 
 
 def stage(
-    content: bytes, path: Path, file_format: str = "parquet", *, packed: bool = True, **attributes: Any
+    content: bytes,
+    path: Path,
+    file_format: str = "parquet",
+    *,
+    packed: bool = True,
+    progress_interval: float = 10,
+    **attributes: Any,
 ) -> Reconciliation:
-    told = {"status": "completed", "num_calls": 3, "total_cost": "0.024689", "filter_parameters": WINDOW}
-    export = CdrExport.from_resource({"id": "7", "attributes": {**told, **attributes}})
+    reported = {"status": "completed", "num_calls": 3, "total_cost": "0.024689", "filter_parameters": WINDOW}
+    export = CdrExport.from_resource({"id": "7", "attributes": {**reported, **attributes}})
     download: Any = Download(gzip.compress(content) if packed else content)
-    return pipeline.stage(export, download, path, file_format)
+    return pipeline.stage(export, download, path, file_format, progress_interval=progress_interval)
 
 
 @pytest.fixture
@@ -63,19 +70,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "staged"
 
 
-@pytest.mark.parametrize(
-    ("file_format", "has_arrow"),
-    [("parquet", True), ("csv", True), ("csv.gz", True), ("csv", False), ("csv.gz", False)],
-)
-def test_the_proof_is_the_same_in_every_form_with_and_without_pyarrow(
-    path, file_format, has_arrow, monkeypatch
-):
-    monkeypatch.setattr(pipeline, "_has_arrow", lambda: has_arrow)
-
+@FORMATS
+def test_the_reconciliation_is_the_same_in_every_format(path, file_format):
     result = stage(SAMPLE, path, file_format)
 
     assert result.mismatches == []
-    assert result.figures.as_json() == {
+    assert result.totals.as_json() == {
         "rows": 3,
         "total_cost": "0.02468896",
         "billed_minutes": "3.00",
@@ -84,7 +84,7 @@ def test_the_proof_is_the_same_in_every_form_with_and_without_pyarrow(
     }
 
 
-def test_csv_is_inflated_and_csv_gz_keeps_the_very_bytes(path):
+def test_csv_is_inflated_and_csv_gz_keeps_its_bytes(path):
     content = "\ufeff".encode() + SAMPLE.replace(b"\n", b"\r\n")
 
     stage(content, path, "csv")
@@ -94,7 +94,7 @@ def test_csv_is_inflated_and_csv_gz_keeps_the_very_bytes(path):
     assert path.read_bytes() == packed
 
 
-def test_parquet_holds_the_rows_in_the_files_order_with_types(path):
+def test_parquet_has_typed_rows_in_the_order_of_the_file(path):
     stage(SAMPLE, path)
 
     table = pq.read_table(path)
@@ -106,7 +106,7 @@ def test_parquet_holds_the_rows_in_the_files_order_with_types(path):
     assert table.column("cdr_id").to_pylist() == [None] * 3
 
 
-def test_parquet_bears_the_proof_in_its_metadata(path):
+def test_the_parquet_footer_has_totals_and_checks(path):
     result = stage(SAMPLE, path)
 
     metadata = {
@@ -114,9 +114,9 @@ def test_parquet_bears_the_proof_in_its_metadata(path):
         for name, value in pq.read_metadata(path).metadata.items()
         if name.startswith(b"flowroute.")
     }
-    assert json.loads(metadata.pop("figures")) == result.figures.as_json()
+    assert json.loads(metadata.pop("totals")) == result.totals.as_json()
     assert json.loads(metadata.pop("reconciliation")) == result.as_json()
-    assert result.as_json()["total_cost"]["agrees"] is True
+    assert result.as_json()["total_cost"]["passed"] is True
     assert metadata == {
         "export_id": "7",
         "window_start": "2019-06-25T00:00:00+00:00",
@@ -125,9 +125,9 @@ def test_parquet_bears_the_proof_in_its_metadata(path):
     }
 
 
-def test_parquet_is_packed_for_scanners(path, monkeypatch):
+def test_parquet_has_row_groups_and_statistics_for_scanners(path, monkeypatch):
     monkeypatch.setattr("airflow_provider_flowroute.landing.arrow.ROW_GROUP_ROWS", 1000)
-    monkeypatch.setattr("airflow_provider_flowroute.landing.csv_stream.BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("airflow_provider_flowroute.landing.arrow.BLOCK_BYTES", 10_000)
     lines = [line for line in SAMPLE_ROWS for _ in range(900)]
 
     stage("\n".join([HEADER, *lines]).encode(), path, num_calls=2700)
@@ -139,17 +139,17 @@ def test_parquet_is_packed_for_scanners(path, monkeypatch):
     start, cost, name = (
         metadata.row_group(0).column(COLUMNS.index(n)) for n in ("start_time", "total_cost", "callerid")
     )
-    assert {each.compression for each in (start, cost, name)} == {"ZSTD"}
+    assert {column.compression for column in (start, cost, name)} == {"ZSTD"}
     assert start.statistics.max == datetime(2019, 6, 25, 18, 18, 54, tzinfo=UTC)
     assert cost.physical_type == "INT64"
 
 
 @FORMATS
 @pytest.mark.parametrize("content", [b"", HEADER.encode(), HEADER.encode() + b"\r\n", "\ufeff".encode()])
-def test_a_file_without_rows_is_an_empty_table_with_every_type(path, file_format, content):
+def test_a_file_without_rows_is_an_empty_typed_table(path, file_format, content):
     result = stage(content, path, file_format, num_calls=0, total_cost="0.0")
 
-    assert (result.figures.rows, result.mismatches) == (0, [])
+    assert (result.totals.rows, result.mismatches) == (0, [])
     if file_format == "parquet":
         table = pq.read_table(path)
         assert (table.num_rows, set(table.column_names)) == (0, set(COLUMNS))
@@ -157,10 +157,10 @@ def test_a_file_without_rows_is_an_empty_table_with_every_type(path, file_format
 
 
 @FORMATS
-def test_an_object_without_a_byte_is_an_empty_file_only_where_flowroute_counts_no_calls(path, file_format):
+def test_an_object_without_a_byte_is_complete_only_for_no_calls(path, file_format):
     assert stage(b"", path, file_format, packed=False, num_calls=0, total_cost="0.0").mismatches == []
 
-    with pytest.raises(CdrExportIntegrityError, match="not a single byte"):
+    with pytest.raises(CdrExportIntegrityError, match="it is empty"):
         stage(b"", path, file_format, packed=False)
 
 
@@ -183,59 +183,72 @@ def test_an_object_without_a_byte_is_an_empty_file_only_where_flowroute_counts_n
         (SAMPLE.replace(b"2019-06-25 18:18:54+00", b""), {}, "start_time"),
     ],
 )
-def test_whatever_is_not_as_flowroute_says_is_a_mismatch_in_every_form(
-    path, file_format, content, attributes, wrong
-):
+def test_every_difference_is_a_mismatch_in_every_format(path, file_format, content, attributes, wrong):
     result = stage(content, path, file_format, **attributes)
 
     assert [check.name for check in result.mismatches] == [wrong]
 
 
 @FORMATS
-def test_a_call_that_stands_twice_is_found_in_every_form(path, file_format):
+def test_a_duplicate_call_is_found_in_every_format(path, file_format):
     header = f"{HEADER},cdr_id\n".encode()
     rows = "".join(f"{line},id-{number % 2}\n" for number, line in enumerate(SAMPLE_ROWS)).encode()
 
     result = stage(header + rows, path, file_format)
 
     assert [str(check) for check in result.mismatches] == [
-        "cdr_id id-0 more than once (but each should stand once)"
+        "cdr_id 1, expected 0 (failed: duplicates of id-0)"
     ]
+
+
+def test_the_footer_of_a_file_with_duplicates_says_so(path):
+    rows = "".join(f"{line},the same\n" for line in SAMPLE_ROWS).encode()
+
+    result = stage(f"{HEADER},cdr_id\n".encode() + rows, path)
+
+    footer = json.loads(pq.read_metadata(path).metadata[b"flowroute.reconciliation"])
+    assert footer["cdr_id"] == {
+        "actual": 1,
+        "expected": 0,
+        "passed": False,
+        "reason": "duplicates of the same",
+    }
+    assert footer == result.as_json()
+    assert pq.read_table(path).num_rows == 3
+    assert list(path.parent.iterdir()) == [path]
 
 
 @FORMATS
 @pytest.mark.parametrize("cut", [10, 100, -9, -1])
-def test_a_cut_file_is_refused_in_every_form(path, file_format, cut):
-    with pytest.raises(CdrExportIntegrityError, match="not whole"):
+def test_a_cut_file_is_refused_in_every_format(path, file_format, cut):
+    with pytest.raises(CdrExportIntegrityError, match="incomplete or damaged"):
         stage(gzip.compress(SAMPLE)[:cut], path, file_format, packed=False)
 
 
-def test_damage_that_looks_like_a_wrong_value_is_still_known_for_damage(path):
+def test_damage_that_looks_like_a_wrong_value_is_damage(path):
     packed = gzip.compress(SAMPLE.replace(b",37,", b",3x,"))
     assert packed[-8:-4] == zlib.crc32(SAMPLE.replace(b",37,", b",3x,")).to_bytes(4, "little")
     damaged = packed[:-8] + zlib.crc32(SAMPLE).to_bytes(4, "little") + packed[-4:]
 
     with pytest.raises(CdrExportIntegrityError, match="CRC"):
         stage(damaged, path, packed=False)
-    with pytest.raises(CdrExportFormatError, match="line 2, column duration: '3x'"):
+    with pytest.raises(CdrExportFormatError, match=r"Row 2, column duration: .*'3x'"):
         stage(packed, path, packed=False)
 
 
-def test_what_is_wrong_far_down_the_file_is_told_with_its_line(path, monkeypatch):
-    monkeypatch.setattr("airflow_provider_flowroute.landing.csv_stream.BLOCK_BYTES", 1000)
+def test_a_wrong_value_far_down_the_file_has_its_row(path, monkeypatch):
+    monkeypatch.setattr("airflow_provider_flowroute.landing.arrow.BLOCK_BYTES", 1000)
     lines = [HEADER, *(SAMPLE_ROWS * 100)]
     lines[120] = lines[120].replace("Office Line 1", '"Office\nLine 1"')
     lines[200] = lines[200].replace(",6,6,", ",6,six,")
     lines[280] = lines[280].replace(",6,6,", ",6,,6,")
 
-    with pytest.raises(CdrExportFormatError, match=r"line 202, column subsequent_increment: 'six'"):
+    with pytest.raises(CdrExportFormatError, match=r"Row 201, column subsequent_increment: .*'six'"):
         stage("\n".join(lines).encode(), path)
 
 
-def test_a_connection_lost_behind_a_wrong_value_is_a_lost_connection_which_a_retry_may_mend(
-    path, monkeypatch
-):
-    monkeypatch.setattr("airflow_provider_flowroute.landing.csv_stream.BLOCK_BYTES", 100)
+def test_a_connection_lost_after_a_wrong_value_is_transient(path, monkeypatch):
+    monkeypatch.setattr("airflow_provider_flowroute.landing.arrow.BLOCK_BYTES", 100)
 
     class Lost(Download):
         def readinto(self, buffer: Any) -> int:
@@ -250,52 +263,49 @@ def test_a_connection_lost_behind_a_wrong_value_is_a_lost_connection_which_a_ret
 
 
 @FORMATS
-def test_a_required_column_that_is_missing_is_an_error_that_names_it(path, file_format):
+def test_a_missing_required_column_is_an_error_that_names_it(path, file_format):
     for name in REQUIRED:
         content = SAMPLE.replace(name.encode(), b"other", 1)
-        with pytest.raises(CdrExportFormatError, match=f"lacks {name}"):
+        with pytest.raises(CdrExportFormatError, match=f"lacks required columns: {name}"):
             stage(content, path, file_format)
 
 
-def test_no_thread_stays_behind_after_an_error(path):
+def test_no_thread_is_left_after_an_error(path):
     with pytest.raises(CdrExportFormatError):
         stage(SAMPLE.replace(b",37,", b",3x,"), path)
 
     assert [thread.name for thread in threading.enumerate() if "flowroute-landing" in thread.name] == []
 
 
-def test_long_work_says_from_time_to_time_how_far_it_is_even_while_nothing_comes(path, caplog, monkeypatch):
-    # Of a clock that runs a hundred times as fast, for nothing here takes ten seconds.
-    clock = type("Clock", (), {"monotonic": staticmethod(lambda: time.perf_counter() * 100)})
-    monkeypatch.setattr(pipeline, "time", clock)
-    told = threading.Event()
+def test_long_work_logs_its_progress_even_while_it_stalls(path, caplog, monkeypatch):
+    logged = threading.Event()
 
     class Stalled(Download):
         total = 2000
 
         def readinto(self, buffer: Any) -> int:
             if self.position:
-                told.wait(10)
+                logged.wait(10)
             return super().readinto(memoryview(buffer)[:200])
 
-    class Hearing(logging.Handler):
+    class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.set()
+            logged.set()
 
     monkeypatch.setattr("tests.landing.test_pipeline.Download", Stalled)
-    logging.getLogger(pipeline.__name__).addHandler(hearing := Hearing())
+    logging.getLogger(pipeline.__name__).addHandler(listener := Listener())
     try:
         with caplog.at_level(logging.INFO):
-            stage(SAMPLE, path)
+            stage(SAMPLE, path, progress_interval=0.1)
     finally:
-        logging.getLogger(pipeline.__name__).removeHandler(hearing)
+        logging.getLogger(pipeline.__name__).removeHandler(listener)
 
     assert any("Export 7: 0.0 of 0.0 MB (10%), 0 rows, " in line for line in caplog.messages), caplog.messages
     assert caplog.messages[-1].startswith("Export 7: 0.0 of 0.0 MB (")
     assert ", 3 rows, " in caplog.messages[-1]
 
 
-def test_quick_work_says_nothing(path, caplog):
+def test_quick_work_logs_no_progress(path, caplog):
     with caplog.at_level(logging.INFO):
         stage(SAMPLE.replace(HEADER.encode(), ",".join(COLUMNS[:25]).encode()), path, "csv")
 
@@ -305,14 +315,18 @@ def test_quick_work_says_nothing(path, caplog):
 @pytest.mark.parametrize(
     ("file_format", "words"), [("xml", "parquet"), ("", "csv.gz"), ("Parquet", "parquet")]
 )
-def test_a_form_that_nobody_knows_is_refused(file_format, words):
+def test_an_unknown_format_is_refused(file_format, words):
     with pytest.raises(FlowrouteValueError, match=words):
-        pipeline.check_format(file_format)
+        check_format(file_format)
 
 
-def test_parquet_without_pyarrow_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(pipeline, "_has_arrow", lambda: False)
+@pytest.mark.parametrize("name", ["pyarrow", "numpy", "isal"])
+@FORMATS
+def test_a_missing_library_names_the_extra_to_install(file_format, name, mocker):
+    find_spec = importlib.util.find_spec
+    mocker.patch("importlib.util.find_spec", lambda module: None if module == name else find_spec(module))
 
-    pipeline.check_format("csv.gz")
-    with pytest.raises(FlowrouteValueError, match=r"airflow-provider-flowroute\[parquet\]"):
-        pipeline.check_format("parquet")
+    with pytest.raises(
+        FlowrouteValueError, match=rf"needs {name}.*\n.*airflow-provider-flowroute\[landing\]"
+    ):
+        check_format(file_format)

@@ -1,4 +1,4 @@
-"""What proves that a file is the export, and what does not."""
+"""Each check of a file against Flowroute's totals passes, fails, or is skipped with a reason."""
 
 from __future__ import annotations
 
@@ -22,34 +22,32 @@ def at(hour: int, minute: int = 0, second: int = 0, day: int = 25) -> datetime:
     return datetime(2019, 6, day, hour, minute, second, tzinfo=UTC)
 
 
-FIGURES = Totals(3, Decimal("0.02468896"), 180, at(0), at(23, 59, 59))
+TOTALS = Totals(3, Decimal("0.02468896"), 180, at(0), at(23, 59, 59))
 
 
 def an_export(**attributes: Any) -> CdrExport:
-    told = {"status": "completed", "num_calls": 3, "total_cost": "0.024689", "filter_parameters": WINDOW}
-    return CdrExport.from_resource({"id": "1", "attributes": {**told, **attributes}})
+    reported = {"status": "completed", "num_calls": 3, "total_cost": "0.024689", "filter_parameters": WINDOW}
+    return CdrExport.from_resource({"id": "1", "attributes": {**reported, **attributes}})
 
 
-def verdicts(
-    export: CdrExport, figures: Totals, columns: Any = COLUMNS, repeated: Any = ()
-) -> dict[str, Any]:
-    checks = Reconciliation(export, figures, columns, repeated).checks
-    return {check.name: check.agrees for check in checks}
+def passed(export: CdrExport, totals: Totals, columns: Any = COLUMNS, duplicates: Any = ()) -> dict[str, Any]:
+    checks = Reconciliation(export, totals, columns, duplicates).checks
+    return {check.name: check.passed for check in checks}
 
 
-AGREED = {"rows": True, "total_cost": True, "start_time": True, "cdr_id": True}
+ALL_PASSED = {"rows": True, "total_cost": True, "start_time": True, "cdr_id": True}
 
 
-def test_a_file_that_is_the_export_agrees_in_everything():
-    result = Reconciliation(an_export(), FIGURES, COLUMNS)
+def test_a_file_that_matches_passes_every_check():
+    result = Reconciliation(an_export(), TOTALS, COLUMNS)
 
-    assert verdicts(an_export(), FIGURES) == AGREED
+    assert passed(an_export(), TOTALS) == ALL_PASSED
     assert result.mismatches == []
     assert not result.has_unchecked
 
 
 @pytest.mark.parametrize(
-    ("figures", "wrong"),
+    ("totals", "wrong"),
     [
         (Totals(2, Decimal("0.02468896"), 180, at(0), at(1)), "rows"),
         (Totals(3, Decimal("0.02468796"), 180, at(0), at(1)), "total_cost"),
@@ -59,45 +57,52 @@ def test_a_file_that_is_the_export_agrees_in_everything():
         (Totals(3, Decimal("0.02468896"), 180, at(0), at(1), without_start=1), "start_time"),
     ],
 )
-def test_one_call_too_few_one_unit_of_cost_or_one_second_outside_is_a_mismatch(figures, wrong):
-    assert verdicts(an_export(), figures) == {**AGREED, wrong: False}
+def test_one_call_one_unit_of_cost_or_one_second_is_a_mismatch(totals, wrong):
+    assert passed(an_export(), totals) == {**ALL_PASSED, wrong: False}
 
 
-def test_a_cdr_id_that_stands_twice_is_a_mismatch_that_names_it():
-    result = Reconciliation(an_export(), FIGURES, COLUMNS, ["id-1", "id-2", "id-3", "id-4"])
+def test_a_duplicate_cdr_id_is_a_mismatch_that_names_it():
+    result = Reconciliation(an_export(), TOTALS, COLUMNS, ["id-1", "id-2", "id-3", "id-4"])
 
     assert [str(check) for check in result.mismatches] == [
-        "cdr_id id-1, id-2, id-3 and others more than once (but each should stand once)"
+        "cdr_id 4, expected 0 (failed: duplicates of id-1, id-2, id-3 and others)"
     ]
 
 
-def test_what_flowroute_does_not_tell_or_the_file_does_not_have_is_not_checked_rather_than_taken_for_right():
+def test_a_check_without_its_figure_is_skipped_not_passed():
     export = an_export(num_calls=None, total_cost=None, filter_parameters={})
 
-    result = Reconciliation(export, FIGURES, COLUMNS[:25])
+    result = Reconciliation(export, TOTALS, COLUMNS[:25])
 
-    assert verdicts(export, FIGURES, columns=COLUMNS[:25]) == dict.fromkeys(AGREED)
+    assert passed(export, TOTALS, columns=COLUMNS[:25]) == dict.fromkeys(ALL_PASSED)
     assert result.has_unchecked
     assert [str(check) for check in result.checks] == [
-        "3 rows (not checked: Flowroute does not tell num_calls)",
-        "0.02468896 USD (not checked: Flowroute does not tell total_cost)",
-        "calls that began from 2019-06-25 00:00:00 to 2019-06-25 23:59:59 (not checked: Flowroute does not tell the "
-        "window)",
-        "no column cdr_id (not checked: older files have none)",
+        "rows 3, expected none (not checked: Flowroute did not report num_calls)",
+        "total_cost 0.02468896, expected none (not checked: Flowroute did not report total_cost)",
+        "start_time 2019-06-25T00:00:00+00:00/2019-06-25T23:59:59+00:00, expected none (not checked: Flowroute did not "
+        "report the window)",
+        "cdr_id none, expected 0 (not checked: the file has no column cdr_id, as older files)",
     ]
 
 
-def test_that_older_files_have_no_cdr_id_is_nothing_to_warn_of():
-    assert not Reconciliation(an_export(), FIGURES, COLUMNS[:25]).has_unchecked
+def test_older_files_without_cdr_id_need_no_warning():
+    assert not Reconciliation(an_export(), TOTALS, COLUMNS[:25]).has_unchecked
 
 
-def test_the_result_can_be_kept_as_json():
-    result = Reconciliation(an_export(num_calls=4), FIGURES, COLUMNS)
+def test_the_checks_are_values_in_json():
+    result = Reconciliation(an_export(num_calls=4), TOTALS, COLUMNS)
 
     kept = json.loads(json.dumps(result.as_json()))
-    assert kept["rows"] == {"in_file": "3 rows", "expected": "Flowroute counts 4 calls", "agrees": False}
-    assert kept["cdr_id"]["agrees"] is True
-    assert FIGURES.as_json() == {
+    assert kept["rows"] == {"actual": 3, "expected": 4, "passed": False, "reason": ""}
+    assert kept["total_cost"] == {
+        "actual": "0.02468896",
+        "expected": "0.024689",
+        "passed": True,
+        "reason": "",
+    }
+    assert kept["start_time"]["expected"] == "2019-06-25T00:00:00+00:00/2019-06-26T00:00:00+00:00"
+    assert kept["cdr_id"] == {"actual": 0, "expected": 0, "passed": True, "reason": ""}
+    assert TOTALS.as_json() == {
         "rows": 3,
         "total_cost": "0.02468896",
         "billed_minutes": "3.00",
@@ -106,10 +111,10 @@ def test_the_result_can_be_kept_as_json():
     }
 
 
-def test_an_empty_file_agrees_with_an_export_of_no_calls():
+def test_an_empty_file_matches_an_export_without_calls():
     export = an_export(num_calls=0, total_cost="0.0")
 
-    assert verdicts(export, Totals()) == AGREED
+    assert passed(export, Totals()) == ALL_PASSED
     assert Totals().as_json()["first_start"] is None
 
 
@@ -117,17 +122,17 @@ def test_an_empty_file_agrees_with_an_export_of_no_calls():
     ("summed", "reported", "same"),
     [
         ("34.3213004", "34.321300", True),
-        ("34.3213005", "34.321300", True),  # half to even, or cut off
+        ("34.3213005", "34.321300", True),  # half to even, or rounded down
         ("34.3213005", "34.321301", True),  # half up
-        ("34.3213009", "34.321300", True),  # cut off
+        ("34.3213009", "34.321300", True),  # rounded down
         ("34.3213004", "34.321301", False),
         ("34.3213000", "34.321301", False),
         ("34.3213", "34.32", True),
         ("34.3313", "34.32", False),
-        ("34.3213", "34.3213000000000012", True),  # the noise of a binary fraction
+        ("34.3213", "34.3213000000000012", True),  # noise of a binary fraction
         ("34.3213", "34.3213", True),
         ("0", "0.0", True),
-        ("0.04", "0.0", False),  # one decimal, but of nothing
+        ("0.04", "0.0", False),  # one decimal, but zero
         ("0.0000004", "0.0", True),
         ("0", "0", True),
         ("12", "12", True),
@@ -137,12 +142,12 @@ def test_an_empty_file_agrees_with_an_export_of_no_calls():
         ("-0.5", "-0.500000", True),
     ],
 )
-def test_costs_are_compared_to_the_precision_in_which_flowroute_reports_them(summed, reported, same):
+def test_costs_are_compared_at_flowroutes_precision(summed, reported, same):
     assert same_cost(Decimal(summed), Decimal(reported)) is same
 
 
 @given(parts=st.lists(st.decimals(0, 1000, places=8), min_size=1, max_size=20), off=st.integers(1, 10**6))
-def test_a_cost_that_is_off_by_a_millionth_or_more_never_passes_for_right(parts, off):
+def test_a_cost_off_by_a_millionth_or_more_never_passes(parts, off):
     total = sum(parts, Decimal(0))
     reported = total.quantize(Decimal("0.000001"))
 
@@ -151,8 +156,8 @@ def test_a_cost_that_is_off_by_a_millionth_or_more_never_passes_for_right(parts,
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 86399)), max_size=12), st.integers(0, 12))
-def test_figures_of_parts_add_up_to_those_of_the_whole(rows, middle):
-    def figures(some: list[tuple[int, int]]) -> Totals:
+def test_totals_of_parts_add_up_to_those_of_the_file(rows, middle):
+    def totals(some: list[tuple[int, int]]) -> Totals:
         starts = [at(second // 3600, second % 3600 // 60, second % 60) for _, second in some]
         return Totals(
             len(some),
@@ -162,10 +167,10 @@ def test_figures_of_parts_add_up_to_those_of_the_whole(rows, middle):
             max(starts, default=None),
         )
 
-    assert figures(rows[:middle]) + figures(rows[middle:]) == figures(rows)
+    assert totals(rows[:middle]) + totals(rows[middle:]) == totals(rows)
 
 
-def test_a_sum_of_a_column_that_is_not_there_stays_unknown():
+def test_the_sum_of_a_missing_column_stays_unknown():
     unknown = Totals(1, None, None) + Totals(1, None, None)
 
     assert (unknown.total_cost, unknown.billed_minutes) == (None, None)

@@ -1,4 +1,4 @@
-"""Whatever happens, whoever reads the target sees the old whole file or the new whole file."""
+"""After any failure a reader of the target sees the complete old file or the complete new file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_flowroute.landing.pipeline import FORMATS
+from airflow_provider_flowroute.landing import FORMATS
 
 from .conftest import OLD, until
 
@@ -28,7 +28,7 @@ def a_target(tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_killed_in_the_middle_of_a_download_the_old_file_stays(a_source, lander, a_target, suffix):
+def test_a_kill_in_a_download_leaves_the_old_file(a_source, lander, a_target, suffix):
     account, target = a_source(150_000, hold=True), a_target(suffix)
 
     child = lander.start(path=str(target))
@@ -44,7 +44,7 @@ def test_killed_in_the_middle_of_a_download_the_old_file_stays(a_source, lander,
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_whole(a_source, lander, a_target, suffix):
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file(a_source, lander, a_target, suffix):
     a_source()
     target = a_target(suffix)
     started = time.monotonic()
@@ -55,7 +55,7 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_whole(a_source,
     for part in range(15):
         target.write_bytes(OLD)
         child = lander.start(path=str(target))
-        time.sleep(took * part / 12)  # no thing is waited for: this is the moment
+        time.sleep(took * part / 12)  # the moment of the kill, not a wait
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         outcome = lander.outcome()
@@ -68,7 +68,7 @@ def test_killed_at_any_moment_the_file_is_the_old_or_the_new_one_whole(a_source,
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_full_disk_leaves_the_old_file_and_nothing_else_and_says_where_to_look(
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     a_source, lander, a_target, suffix
 ):
     a_source()
@@ -77,12 +77,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else_and_says_where_to_look
     outcome = lander.land(path=str(target), limit=4096)
 
     assert outcome.startswith("CdrExportLandingError: Export 1 cannot be written to")
-    assert all(word in outcome for word in (str(target), "File too large", "left as it was", "space"))
+    assert all(word in outcome for word in (str(target), "File too large", "is unchanged", "space"))
     assert target.read_bytes() == OLD
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
-def test_a_place_that_cannot_be_written_is_said_to_be_that(a_source, lander, tmp_path):
+def test_a_target_that_cannot_be_written_is_a_landing_error(a_source, lander, tmp_path):
     a_source()
     (tmp_path / "file").write_bytes(OLD)
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
-from airflow_provider_flowroute.landing.pipeline import FORMATS
+from airflow_provider_flowroute.landing import FORMATS
 
 from .conftest import OLD, until
 
@@ -112,7 +112,7 @@ def store(monkeypatch) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_s3_gets_the_whole_file_in_one_step_and_nothing_stays_behind(a_source, lander, store, suffix):
+def test_s3_gets_the_complete_file_and_nothing_is_left(a_source, lander, store, suffix):
     account = a_source()
     store.put(f"cdrs/day.{suffix}")
 
@@ -131,7 +131,7 @@ def test_s3_gets_the_whole_file_in_one_step_and_nothing_stays_behind(a_source, l
 LARGE = {"rows": 20_000, "noise": 1024}
 
 
-def test_a_large_file_reaches_s3_in_parts_and_appears_as_one(a_source, lander, store):
+def test_a_large_file_is_uploaded_in_parts_and_appears_once(a_source, lander, store):
     account = a_source(**LARGE)
     store.put("day.csv")
 
@@ -142,7 +142,7 @@ def test_a_large_file_reaches_s3_in_parts_and_appears_as_one(a_source, lander, s
     assert store.unfinished() == 0
 
 
-def test_killed_in_the_middle_of_an_upload_s3_keeps_the_old_file(a_source, lander, store):
+def test_a_kill_in_an_upload_leaves_the_old_file_in_s3(a_source, lander, store):
     account = a_source(**LARGE)
     store.put("day.csv")
     store.between.hold_at = "partNumber=2"
@@ -159,7 +159,7 @@ def test_killed_in_the_middle_of_an_upload_s3_keeps_the_old_file(a_source, lande
     assert store.get("day.csv") == account.content
 
 
-def test_killed_just_before_an_upload_is_completed_s3_keeps_the_old_file(a_source, lander, store):
+def test_a_kill_before_an_upload_completes_leaves_the_old_file(a_source, lander, store):
     a_source(**LARGE)
     store.put("day.csv")
     store.between.hold_at = "?uploadId="
@@ -173,7 +173,7 @@ def test_killed_just_before_an_upload_is_completed_s3_keeps_the_old_file(a_sourc
 
 
 @pytest.mark.parametrize(("size", "refuse"), [({}, "/lake/day.csv"), (LARGE, "partNumber=2")])
-def test_an_upload_that_is_refused_leaves_the_old_file_and_nothing_else(
+def test_a_refused_upload_leaves_the_old_file_and_nothing_else(
     a_source, lander, store, size, refuse
 ):
     a_source(**size)
@@ -189,7 +189,7 @@ def test_an_upload_that_is_refused_leaves_the_old_file_and_nothing_else(
     assert list(lander.temporary.iterdir()) == []
 
 
-def test_a_bucket_that_is_not_there_is_said_to_be_that(a_source, lander, store):
+def test_a_missing_bucket_is_named_in_the_error(a_source, lander, store):
     a_source()
 
     outcome = lander.land(path="s3://aws_default@swamp/day.csv")

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
-from airflow_provider_flowroute.cdr.columns import parse_value
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
     CdrExportIntegrityError,
@@ -23,6 +22,7 @@ from airflow_provider_flowroute.exceptions import (
 )
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+from tests.landing.values import typed_value
 from tests.support import connection_json, serving_export
 
 try:
@@ -42,8 +42,8 @@ def memory():
 
 
 @pytest.fixture
-def told(caplog, capsys):
-    """Gives the lines that the task logged: on Airflow 3 its logger prints them."""
+def log_lines(caplog, capsys):
+    """The lines that the task logged. On Airflow 3 its logger prints them."""
     caplog.set_level(logging.INFO)
 
     def lines():
@@ -67,8 +67,8 @@ def rows_of(content: bytes) -> int:
     return len(list(csv.reader(io.StringIO(content.decode(), newline="")))) - 1
 
 
-def figures_of(content: bytes) -> dict[str, object]:
-    """What the operator should return of a file, by the slow way."""
+def totals_of(content: bytes) -> dict[str, object]:
+    """The totals that the operator returns, computed in a slow way."""
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     starts = sorted(f"{row['start_time'].replace(' ', 'T')}:00" for row in rows)
     seconds = sum(int(row["billed_duration"]) for row in rows)
@@ -81,7 +81,7 @@ def figures_of(content: bytes) -> dict[str, object]:
     }
 
 
-def test_csv_gz_keeps_flowroutes_very_bytes(account, tmp_path):
+def test_csv_gz_keeps_flowroutes_bytes(account, tmp_path):
     export_id = new_export()
     target = tmp_path / "new" / "week.csv.gz"
 
@@ -90,14 +90,14 @@ def test_csv_gz_keeps_flowroutes_very_bytes(account, tmp_path):
     content = gzip.decompress(target.read_bytes())
     assert content == account.csv(export_id)
     assert landed == {
-        **figures_of(content),
+        **totals_of(content),
         "path": str(target),
         "bytes": target.stat().st_size,
         "export_id": export_id,
     }
 
 
-def test_parquet_holds_the_same_rows_as_typed_columns(account, tmp_path):
+def test_parquet_has_the_same_rows_as_typed_columns(account, tmp_path):
     export_id = new_export()
     target = tmp_path / "week.parquet"
 
@@ -108,9 +108,9 @@ def test_parquet_holds_the_same_rows_as_typed_columns(account, tmp_path):
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     for name in table.column_names:
         values = ["" if value is None else value for value in table.column(name).to_pylist()]
-        assert values == [parse_value(name, row[name]) if row[name] else "" for row in rows]
+        assert values == [typed_value(name, row[name]) if row[name] else "" for row in rows]
     assert landed == {
-        **figures_of(content),
+        **totals_of(content),
         "path": str(target),
         "bytes": target.stat().st_size,
         "export_id": export_id,
@@ -118,7 +118,7 @@ def test_parquet_holds_the_same_rows_as_typed_columns(account, tmp_path):
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "csv.gz"])
-def test_a_form_that_is_asked_for_does_not_depend_on_the_paths_suffix(account, tmp_path, file_format):
+def test_a_given_format_does_not_depend_on_the_suffix(account, tmp_path, file_format):
     land(new_export(), f"{tmp_path}/{file_format}", file_format="csv.gz")
     reference = gzip.decompress((tmp_path / file_format).read_bytes())
     land(account.exports[0].id, f"{tmp_path}/{file_format}", file_format=file_format)
@@ -132,12 +132,14 @@ def test_a_form_that_is_asked_for_does_not_depend_on_the_paths_suffix(account, t
     assert unpacked == (rows_of(reference) if file_format == "parquet" else reference)
 
 
-def test_the_log_tells_what_was_compared_and_what_came_of_it(account, tmp_path, told):
+def test_each_check_is_one_line_in_the_log(account, tmp_path, log_lines):
     landed = land(new_export(), str(tmp_path / "week.parquet"))
 
-    compared, done = [line for line in told() if "of export" in line or "Landed" in line]
-    assert f"{landed['rows']} rows (as expected); {landed['total_cost']} USD (as expected)" in compared
-    assert "each cdr_id once (as expected)" in compared
+    *checks, done = [line for line in log_lines() if "Check of export" in line or "Landed" in line]
+    assert len(checks) == 4
+    assert f"rows {landed['rows']}, expected {landed['rows']} (passed)" in checks[0]
+    assert f"total_cost {landed['total_cost']}, expected " in checks[1]
+    assert "cdr_id 0, expected 0 (passed)" in checks[3]
     assert f"{landed['rows']} calls, {landed['billed_minutes']} billed minutes" in done
     assert str(tmp_path / "week.parquet") in done
 
@@ -147,49 +149,51 @@ MISMATCHES = [("wrong_num_calls", {"delta": 1}), ("wrong_total_cost", {"delta": 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
 @pytest.mark.parametrize(("fault", "options"), MISMATCHES)
-def test_a_mismatch_is_landed_with_a_warning_where_that_is_asked_for(
-    account, tmp_path, told, suffix, fault, options
+def test_on_mismatch_warn_lands_a_mismatch_with_a_warning(
+    account, tmp_path, log_lines, suffix, fault, options
 ):
     account.add_fault(fault, **options)
 
     landed = land(new_export(), str(tmp_path / f"week.{suffix}"), on_mismatch="warn")
 
     assert landed["rows"] == rows_of(account.csv(account.exports[0].id))
-    [warning] = [line for line in told() if "although it has" in line]
-    assert "but Flowroute" in warning
-    assert "warning" in warning.lower()
+    failed, published = [line for line in log_lines() if "(failed)" in line or "despite" in line]
+    assert fault.removeprefix("wrong_") in failed.replace("rows", "num_calls")
+    assert "on_mismatch is 'warn'" in published
+    assert all("warning" in line.lower() for line in (failed, published))
     if suffix == "parquet":
         kept = json.loads(pq.read_metadata(tmp_path / "week.parquet").metadata[b"flowroute.reconciliation"])
-        assert [check["agrees"] for check in kept.values()].count(False) == 1
+        assert [check["passed"] for check in kept.values()].count(False) == 1
 
 
-def test_a_mismatch_says_what_the_file_has_and_what_flowroute_says(account, tmp_path):
+def test_a_mismatch_names_both_figures(account, tmp_path):
     account.add_fault("wrong_total_cost", delta="0.010000")
 
     with pytest.raises(CdrExportMismatchError) as caught:
         land(new_export(), str(tmp_path / "week.parquet"))
 
     cost = account.exports[0].total_cost
-    assert f"it has {cost:f} USD (but Flowroute's total_cost is {cost + Decimal('0.01'):.6f} USD)" in str(
-        caught.value
-    )
-    assert f"{tmp_path / 'week.parquet'} was left as it was" in str(caught.value)
+    assert f"total_cost {cost:f}, expected {cost + Decimal('0.01'):.6f} (failed)" in str(caught.value)
+    assert f"{tmp_path / 'week.parquet'} is unchanged" in str(caught.value)
 
 
 def test_on_mismatch_is_checked_when_the_dag_is_parsed():
-    with pytest.raises(ValueError, match=r"on_mismatch is 'ignore': expected 'fail' or 'warn'"):
+    with pytest.raises(ValueError, match=r"on_mismatch is 'ignore'.\nUse 'fail' or 'warn'"):
         CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="x.csv", on_mismatch="ignore")
 
 
-def test_what_flowroute_does_not_tell_is_warned_of_and_landed(tmp_path, monkeypatch, told):
+def test_an_omitted_figure_is_a_warning_and_the_file_lands(tmp_path, monkeypatch, log_lines):
     file = gzip.compress(b"direction,start_time,destination,callerid\nInbound,2019-06-25 01:00:00+00,1,2\n")
     with serving_export(file) as server:
         monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
         landed = land("1", str(tmp_path / "day.csv"))
 
     assert (landed["rows"], landed["total_cost"], landed["billed_minutes"]) == (1, None, None)
-    [warning] = [line for line in told() if "Reconciliation" in line]
-    assert "1 row (not checked: Flowroute does not tell num_calls)" in warning
+    lines = log_lines()
+    assert any(
+        "rows 1, expected none (not checked: Flowroute did not report num_calls)" in line for line in lines
+    )
+    [warning] = [line for line in lines if "some checks were skipped" in line]
     assert "warning" in warning.lower()
 
 
@@ -197,17 +201,15 @@ def test_what_flowroute_does_not_tell_is_warned_of_and_landed(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"direction,start_time,destination\n", ["line 1: the header lacks callerid"]),
-        (b"direction,start_time,destination,callerid\na,b\n", ["line 2: 2 fields instead of 4"]),
+        (b"direction,start_time,destination\n", ["The header (line 1) lacks required columns: callerid"]),
+        (b"direction,start_time,destination,callerid\na,b\n", ["Row 2: Expected 4 columns, got 2"]),
         (
             b"direction,start_time,destination,callerid\na,b,c,d\n",
-            ["line 2, column start_time: 'b' is not a time"],
+            ["Row 2, column start_time: ", "'b'"],
         ),
     ],
 )
-def test_a_file_of_another_form_fails_without_retries_and_says_where(
-    tmp_path, monkeypatch, suffix, content, words
-):
+def test_a_wrong_format_fails_without_retries_and_says_where(tmp_path, monkeypatch, suffix, content, words):
     target = tmp_path / f"day.{suffix}"
     target.write_text("old")
     with serving_export(gzip.compress(content), num_calls=1) as server:
@@ -215,7 +217,7 @@ def test_a_file_of_another_form_fails_without_retries_and_says_where(
         with pytest.raises(AirflowFailException) as caught:
             land("1", str(target))
 
-    assert all(word in str(caught.value) for word in [*words, "export 1", f"{target} was left as it was"])
+    assert all(word in str(caught.value) for word in [*words, "Export 1", f"{target} is unchanged"])
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
     assert target.read_text() == "old"
 
@@ -229,7 +231,7 @@ def test_csv_is_inflated(account, tmp_path):
     assert landed["rows"] == rows_of(account.csv(export_id)) == account.exports[0].num_calls
 
 
-def test_any_object_storage_takes_it(account, memory):
+def test_any_object_storage_can_be_the_target(account, memory):
     export_id = new_export()
     path = ObjectStoragePath("memory://lake/week.csv.gz")
 
@@ -273,9 +275,7 @@ def test_a_window_without_calls_lands_a_header(an_account, tmp_path):
         ("server_error", {"on": "download", "status": 501}, CdrExportDownloadError),
     ],
 )
-def test_whatever_goes_wrong_the_old_file_stays_and_nothing_else_is_left(
-    account, tmp_path, suffix, fault, options, error
-):
+def test_after_any_failure_the_old_file_is_unchanged(account, tmp_path, suffix, fault, options, error):
     target = tmp_path / f"week.{suffix}"
     target.write_text("old")
     account.add_fault(fault, times=None, **options)
@@ -291,25 +291,25 @@ def test_whatever_goes_wrong_the_old_file_stays_and_nothing_else_is_left(
 def test_a_damaged_file_never_reaches_a_remote_store(account, memory):
     account.add_fault("truncated_gzip", times=None)
 
-    with pytest.raises(CdrExportIntegrityError, match="was left as it was"):
+    with pytest.raises(CdrExportIntegrityError, match="is unchanged"):
         land(new_export(), "memory://lake/damaged.csv")
 
     assert not memory.exists("/lake/damaged.csv")
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
-def test_a_cut_download_goes_on_where_it_was(account, tmp_path, suffix):
+def test_a_cut_download_resumes_at_its_position(account, tmp_path, suffix):
     export_id = new_export()
     account.add_fault("cut_download", times=2)
 
     landed = land(export_id, str(tmp_path / f"week.{suffix}"))
 
-    assert {name: landed[name] for name in figures_of(account.csv(export_id))} == figures_of(
+    assert {name: landed[name] for name in totals_of(account.csv(export_id))} == totals_of(
         account.csv(export_id)
     )
     ranges = [request.headers.get("range") for request in account.requests if request.on == "download"]
     assert ranges[0] is None
-    assert [each[:6] for each in ranges[1:]] == ["bytes=", "bytes="]
+    assert [value[:6] for value in ranges[1:]] == ["bytes=", "bytes="]
 
 
 def test_an_expired_link_is_replaced_by_a_fresh_one(account, tmp_path):
@@ -319,7 +319,7 @@ def test_an_expired_link_is_replaced_by_a_fresh_one(account, tmp_path):
     assert land(export_id, str(tmp_path / "week.csv"))["rows"] > 0
 
 
-def test_a_link_that_is_refused_twice_fails_without_retries_and_says_what_to_do(account, tmp_path):
+def test_a_link_refused_twice_fails_without_retries(account, tmp_path):
     export_id = new_export()
     account.add_fault("expired_link", times=None)
 
@@ -327,7 +327,7 @@ def test_a_link_that_is_refused_twice_fails_without_retries_and_says_what_to_do(
         land(export_id, str(tmp_path / "week.csv"))
 
 
-def test_an_export_still_being_built_says_to_wait_first(an_account, tmp_path):
+def test_an_export_in_processing_is_an_error_that_says_to_wait(an_account, tmp_path):
     an_account(processing_seconds=float("inf"))
 
     with pytest.raises(CdrExportNotCompletedError, match="CdrExportSensor"):
@@ -335,14 +335,14 @@ def test_an_export_still_being_built_says_to_wait_first(an_account, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["week.parquetx", "", "None", "dir/", "dir/.csv"])
-def test_a_path_that_names_no_file_form_is_refused(account, path):
+def test_a_path_without_a_known_suffix_is_refused(account, path):
     export_id = new_export()
 
     with pytest.raises(AirflowFailException, match=r"\.csv\.gz"):
         land(export_id, path)
 
 
-def test_overwrite_false_leaves_what_is_there_and_downloads_nothing(account, tmp_path):
+def test_overwrite_false_keeps_the_file_and_downloads_nothing(account, tmp_path):
     target = tmp_path / "week.csv"
     target.write_text("old")
     export_id = new_export()
@@ -354,6 +354,6 @@ def test_overwrite_false_leaves_what_is_there_and_downloads_nothing(account, tmp
     assert account.exports[0].downloads == 0
 
 
-def test_a_path_whose_file_system_is_not_installed_says_what_to_install(account):
+def test_a_path_without_a_file_system_says_what_to_install(account):
     with pytest.raises(AirflowFailException, match="Install the provider"):
         land(new_export(), "nowhere://bucket/week.csv")
