@@ -68,9 +68,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file(a_source, lander, a
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(
-    a_source, lander, a_target, suffix
-):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(a_source, lander, a_target, suffix):
     a_source()
     target = a_target(suffix)
 

@@ -173,9 +173,7 @@ def test_a_kill_before_an_upload_completes_leaves_the_old_file(a_source, lander,
 
 
 @pytest.mark.parametrize(("size", "refuse"), [({}, "/lake/day.csv"), (LARGE, "partNumber=2")])
-def test_a_refused_upload_leaves_the_old_file_and_nothing_else(
-    a_source, lander, store, size, refuse
-):
+def test_a_refused_upload_leaves_the_old_file_and_nothing_else(a_source, lander, store, size, refuse):
     a_source(**size)
     store.put("day.csv")
     store.between.refuse = refuse

@@ -144,7 +144,9 @@ def test_missing_values_are_reported_as_none(export):
     )
 
     [source] = landing.openlineage().inputs
-    reported = {assertion.assertion: assertion for assertion in source.inputFacets["dataQualityAssertions"].assertions}
+    reported = {
+        assertion.assertion: assertion for assertion in source.inputFacets["dataQualityAssertions"].assertions
+    }
     assert reported["sum"].actual == "none"
     assert reported["in_window"].actual == "none"
     assert (reported["unique"].success, reported["unique"].severity) == (False, "warn")
