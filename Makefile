@@ -14,7 +14,7 @@ VENV      := .venv-$(AIRFLOW)$(SUFFIX)
 BIN       := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # The tests of these folders use nothing of Airflow.
-INDEPENDENT := api cdr landing simulator
+INDEPENDENT := api cdr
 TEST_ARGS ?=
 BENCH_ARGS ?=
 PORT      ?= 8080

@@ -1,4 +1,4 @@
-"""`airflow standalone` as a process of its own: started, healthy, and ended with all that it started."""
+"""Start `airflow standalone`, wait until it is healthy, and end it with all of its processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import psutil
@@ -21,15 +23,14 @@ AIRFLOW_2 = AIRFLOW_VERSION.startswith("2.")
 HEALTHY_WITHIN = 240
 
 
-def ui_env(home: Path, port: int, connection: str) -> dict[str, str]:
-    """The environment: all on loopback, DAGs found and shown quickly.
+def ui_env(home: Path, port: int) -> dict[str, str]:
+    """Return the environment: everything on loopback, and a new DAG file appears within seconds.
 
-    :param home: its AIRFLOW_HOME.
-    :param port: of the web interface.
-    :param connection: ``flowroute_default``, as JSON.
+    :param home: AIRFLOW_HOME.
+    :param port: port of the web interface.
     """
     address = f"http://127.0.0.1:{port}"
-    env = airflow_env(home, connection, home / "lake") | {
+    env = airflow_env(home, home / "lake") | {
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
@@ -40,40 +41,64 @@ def ui_env(home: Path, port: int, connection: str) -> dict[str, str]:
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
             "AIRFLOW__WEBSERVER__BASE_URL": address,
             "AIRFLOW__WEBSERVER__WORKERS": "1",
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
         }
     return env | {
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
     }
 
 
 def free_port(wanted: int = 0) -> int:
-    """A port nobody listens on."""
+    """Return a port that no process listens on.
+
+    :param wanted: the port to take; 0 for any.
+    :raises OSError: the port is in use.
+    """
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", wanted))
         return int(sock.getsockname()[1])
 
 
-def prepare(env: dict[str, str], connection: dict[str, str], log: Path) -> None:
-    """Make the database, with the connection in it: one from the environment is in no list of the UI."""
+def connection_with_port(connection: dict[str, Any]) -> dict[str, Any]:
+    """Return the connection with the port in its own field.
+
+    Without it the Test icon of Airflow 3.3's list fails: it sends port 0 where none is stored.
+    """
+    url = urlsplit(str(connection["host"]))
+    return {**connection, "host": f"{url.scheme}://{url.hostname}", "port": url.port}
+
+
+def prepare(env: dict[str, str], connection: dict[str, Any], log: Path) -> None:
+    """Create the database and save the connection in it: the UI does not list one from the environment."""
     file = Path(env["AIRFLOW_HOME"]) / "connections.json"
-    file.write_text(json.dumps({"flowroute_default": connection}))
-    with log.open("wb") as out:
-        for command in (["db", "migrate"], ["connections", "import", "--overwrite", str(file)]):
-            done = subprocess.run(
-                airflow(*command), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
-            )
-            if done.returncode:
-                raise gave_up(f"airflow {' '.join(command)} failed", log)
+    file.write_text(json.dumps({"flowroute_default": connection_with_port(connection)}))
+    log.unlink(missing_ok=True)
+    run(env, log, "db", "migrate")
+    run(env, log, "connections", "import", "--overwrite", str(file))
+
+
+def run(env: dict[str, str], log: Path, *command: str) -> None:
+    """Run an Airflow command and append its output to the log.
+
+    :raises ClickException: the command failed.
+    """
+    with log.open("ab") as out:
+        done = subprocess.run(
+            airflow(*command), env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
+        )
+    if done.returncode:
+        raise failure(f"airflow {' '.join(command)} failed", log)
 
 
 @contextmanager
 def standalone(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Airflow, in a session of its own: it leaves its parts behind when it is told to end."""
+    """Run Airflow in a session of its own: on SIGTERM it leaves its child processes behind."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             airflow("standalone"),
@@ -90,8 +115,8 @@ def standalone(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[byte
 
 
 def end_session(leader: subprocess.Popen[bytes]) -> None:
-    """End every process of a session. Some make a group of their own, so ending the group is not enough."""
-    with deaf():
+    """End every process of a session. Some create a group of their own, so it is not enough to end the group."""
+    with signals_ignored():
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in in_session(leader.pid):
                 with suppress(ProcessLookupError):
@@ -102,18 +127,18 @@ def end_session(leader: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
-    """Hear no request to end: an impatient second one would leave the rest running."""
-    heard = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+def signals_ignored() -> Iterator[None]:
+    """Ignore SIGINT and SIGTERM: a second Ctrl-C would leave the other processes running."""
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in heard.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def in_session(session: int) -> list[int]:
-    """The processes of a session that still run."""
+    """Return the running processes of a session."""
     members = []
     for process in psutil.process_iter():
         with suppress(ProcessLookupError, PermissionError, psutil.Error):
@@ -123,7 +148,7 @@ def in_session(session: int) -> list[int]:
 
 
 def healthy(address: str) -> bool:
-    """Whether every part of Airflow says that it is well."""
+    """Return whether every component of Airflow reports that it is healthy."""
     path = "/health" if AIRFLOW_2 else "/api/v2/monitor/health"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -136,26 +161,26 @@ def healthy(address: str) -> bool:
 
 
 def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Wait for the first good answer.
+    """Wait until Airflow is healthy.
 
-    :raises ClickException: it ended, or took too long.
+    :raises ClickException: the process ended, or the wait took too long.
     """
     deadline = time.monotonic() + HEALTHY_WITHIN
     while not healthy(address):
         if process.poll() is not None:
-            raise gave_up(f"airflow standalone ended by itself ({process.returncode})", log)
+            raise failure(f"airflow standalone ended (exit code {process.returncode})", log)
         if time.monotonic() > deadline:
-            raise gave_up(f"Airflow was not healthy within {HEALTHY_WITHIN} s", log)
+            raise failure(f"Airflow was not healthy within {HEALTHY_WITHIN} s", log)
         time.sleep(1)
 
 
-def gave_up(reason: str, log: Path) -> click.ClickException:
-    """The error for what only Airflow's log can explain."""
+def failure(reason: str, log: Path) -> click.ClickException:
+    """Return an error with the end of Airflow's log."""
     return click.ClickException(f"{reason}. The end of {log}:\n{end_of(log)}")
 
 
 def password(home: Path) -> str:
-    """What `standalone` made up for the user admin, the first time."""
+    """Return the password that `standalone` generated for the user admin."""
     if AIRFLOW_2:
         return (home / "standalone_admin_password.txt").read_text().strip()
     return str(json.loads((home / "simple_auth_manager_passwords.json.generated").read_text())["admin"])

@@ -1,4 +1,4 @@
-"""Checks the built wheel and sdist: all that belongs there and nothing else, and the version that a tag names."""
+"""Check that the wheel and the sdist contain what they must and nothing else, and that the version matches the tag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
 IN_WHEEL = (
     "__init__.py",
     "py.typed",
-    "client.py",
+    "api/client.py",
     "operators/cdr_export.py",
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
@@ -26,6 +26,7 @@ IN_SDIST = (
     "Makefile",
     "README.md",
     "LICENSE",
+    "SECURITY.md",
     "CHANGELOG.md",
     "constraints/",
     "docs/",
@@ -37,7 +38,7 @@ NOT_IN_SDIST = (".venv", ".git/", ".airflow", "__pycache__", ".coverage")
 
 
 def check_wheel(path: Path, tag: str) -> list[str]:
-    """What is wrong with the wheel."""
+    """Return the errors of the wheel."""
     with zipfile.ZipFile(path) as wheel:
         names = wheel.namelist()
         meta = next(name.split("/")[0] for name in names if ".dist-info/" in name)
@@ -54,7 +55,7 @@ def check_wheel(path: Path, tag: str) -> list[str]:
 
 
 def check_metadata(metadata: Message, tag: str) -> list[str]:
-    """What is wrong with what an index shows, and installers read."""
+    """Return the errors of the metadata, which the package index and installers read."""
     wanted = {
         "Name": "airflow-provider-flowroute",
         "Requires-Python": ">=3.11",
@@ -67,20 +68,20 @@ def check_metadata(metadata: Message, tag: str) -> list[str]:
         if metadata[name] != value
     ]
     requirements = metadata.get_all("Requires-Dist", [])
-    if any(" @ " in each or "://" in each for each in requirements):
-        wrong.append("requires something by its address")
+    if any(" @ " in line or "://" in line for line in requirements):
+        wrong.append("has a requirement with a URL")
     missing = EXTRAS - set(metadata.get_all("Provides-Extra", []))
     wrong += [f"lacks the extra {name}" for name in sorted(missing)]
     version = metadata["Version"]
     if tag and tag != f"v{version}":
         wrong.append(f"is version {version}, but the tag is {tag}")
     if tag and f"## [{version}]" not in CHANGELOG.read_text():
-        wrong.append(f"is version {version}, of which CHANGELOG.md says nothing")
+        wrong.append(f"is version {version}, which CHANGELOG.md does not mention")
     return wrong
 
 
 def check_sdist(path: Path) -> list[str]:
-    """What is wrong with the sdist."""
+    """Return the errors of the sdist."""
     with tarfile.open(path) as sdist:
         names = [name.partition("/")[2] for name in sdist.getnames()]
     wrong = [f"lacks {wanted}" for wanted in IN_SDIST if not any(name.startswith(wanted) for name in names)]
@@ -90,8 +91,8 @@ def check_sdist(path: Path) -> list[str]:
 def main(directory: Path, tag: str = "") -> int:
     """Check the one wheel and the one sdist of a directory.
 
-    :param tag: the tag that is to be released, such as v1.2.3.
-    :return: 1 if something is wrong.
+    :param tag: tag of the release, such as v1.2.3.
+    :return: 1 if there is an error.
     """
     (wheel,), (sdist,) = directory.glob("*.whl"), directory.glob("*.tar.gz")
     found = {wheel: check_wheel(wheel, tag), sdist: check_sdist(sdist)}

@@ -1,15 +1,15 @@
-"""Says why an Airflow cannot be installed with this Python, before pip says it at length.
+"""Explain why an Airflow cannot be installed with this Python, before pip fails with a long message.
 
-Runs on whatever ``python3`` is, so it keeps to what Python 3.6 understands.
+It runs on any ``python3``, so its syntax is that of Python 3.6.
 """
 
 import sys
 
 airflow = sys.argv[1]
 have = f"{sys.executable} is Python {sys.version_info[0]}.{sys.version_info[1]}"
-other = "Name another one: make PYTHON=python3.12 ..."
+other = "Choose another Python: make PYTHON=python3.12 ..."
 
-if sys.version_info < (3, 11):  # noqa: UP036 - that is what it is here to find out
+if sys.version_info < (3, 11):  # noqa: UP036 - this script checks it
     sys.exit(f"This needs Python 3.11 or newer, and {have}. {other}")
 if airflow == "2.11" and sys.version_info >= (3, 13):
     sys.exit(f"Airflow 2.11 needs Python 3.11 or 3.12, and {have}. {other}")

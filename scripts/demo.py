@@ -1,7 +1,7 @@
-"""Runs the example DAG flowroute_daily_cdrs on a real Airflow, against a Flowroute account on localhost.
+"""Run the example DAG flowroute_daily_cdrs on a real Airflow with a simulated Flowroute account.
 
-Two days: 2019-06-25, of which three real rows are public, and yesterday, whose calls are made up. All of it is
-thrown away at the end but the landed files.
+It runs for two days: 2019-06-25, of which Flowroute publishes three real rows, and yesterday, with generated calls.
+Only the landed files remain at the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from airflow_env import AIRFLOW_VERSION, CHECKOUT, airflow, airflow_env, end_of
+from airflow_env import AIRFLOW_VERSION, CHECKOUT, DAG, SAMPLE_DAY, airflow, airflow_env, end_of
 from rich.console import Console
 from rich.table import Table
 
@@ -33,8 +33,6 @@ from airflow_provider_flowroute.cdr.columns import COLUMNS, parse_value
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
-DAG = "flowroute_daily_cdrs"
-SAMPLE_DAY = date(2019, 6, 25)
 OUTPUT = CHECKOUT / ".airflow-demo"
 console = Console(highlight=False)
 
@@ -42,8 +40,8 @@ console = Console(highlight=False)
 class StepFailedError(Exception):
     """An Airflow command failed.
 
-    :param command: which.
-    :param log: the file that holds what it said.
+    :param command: the command.
+    :param log: file with its output.
     """
 
     def __init__(self, command: str, log: Path) -> None:
@@ -53,7 +51,7 @@ class StepFailedError(Exception):
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is being done: a spinner on a terminal, a line elsewhere."""
+    """Show the current step: with a spinner on a terminal, else as a line."""
     start = time.monotonic()
     if not console.is_terminal:
         console.print(f"{text} ...", soft_wrap=True)
@@ -68,8 +66,8 @@ def step(text: str) -> Iterator[None]:
 class Run:
     """One run of the DAG, in a process of its own.
 
-    :param day: the UTC day it covers.
-    :param directory: a throw-away directory with a migrated database.
+    :param day: UTC day that it covers.
+    :param directory: temporary directory with a migrated database.
     """
 
     day: date
@@ -78,21 +76,21 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """What Airflow says."""
+        """File with the output of Airflow."""
         return OUTPUT / "logs" / f"{self.day}.log"
 
     @property
     def landed(self) -> Path:
-        """Where the DAG puts the file."""
+        """File that the DAG lands."""
         return OUTPUT / "lake" / str(self.day) / "cdrs.parquet"
 
     def start(self, env: dict[str, str]) -> None:
-        """Start `airflow dags test`, whose date is the end of the interval to run."""
+        """Start `airflow dags test`. Its date is the end of the data interval."""
         database = self.directory / f"{self.day}.db"
         shutil.copy(self.directory / "airflow.db", database)
         self.landed.unlink(missing_ok=True)
         end = str(self.day + timedelta(days=1))
-        # Both days are long over, but yesterday not by two hours if it is just past midnight.
+        # Just after midnight, yesterday ended less than two hours ago.
         command = airflow("dags", "test", DAG, end, "--conf", '{"late_calls_hours": 0}')
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -104,20 +102,20 @@ class Run:
             )
 
     def wait(self) -> None:
-        """Wait for its end, which must be a good one."""
+        """Wait until it ends; it must succeed."""
         assert self.process is not None
         if self.process.wait() or not self.landed.exists():
             raise StepFailedError(f"airflow dags test {DAG} (for {self.day})", self.log)
 
     def stop(self) -> None:
-        """End it if it still runs."""
+        """End the process if it is running."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
 
 
 def migrate(directory: Path, env: dict[str, str]) -> None:
-    """Make an Airflow database."""
+    """Create an Airflow database."""
     log = OUTPUT / "logs" / "migrate.log"
     with log.open("wb") as out:
         done = subprocess.run(
@@ -128,14 +126,15 @@ def migrate(directory: Path, env: dict[str, str]) -> None:
 
 
 def pipeline(directory: Path) -> list[tuple[Run, str]]:
-    """Run the DAG for both days, side by side.
+    """Run the DAG for both days in parallel.
 
-    :return: the runs, and what the check of each file against the account's own says.
+    :return: the runs, each with the result of comparing its file with the account.
     """
     runs = [Run(SAMPLE_DAY, directory), Run(datetime.now(UTC).date() - timedelta(days=1), directory)]
     with FlowrouteSimulator(seed=1, processing_seconds=5) as flowroute:
-        env = airflow_env(directory, flowroute.connection_json, OUTPUT / "lake")
-        with step(f"Airflow {AIRFLOW_VERSION}: a database in a throw-away AIRFLOW_HOME"):
+        env = airflow_env(directory, OUTPUT / "lake")
+        env["AIRFLOW_CONN_FLOWROUTE_DEFAULT"] = flowroute.connection_json
+        with step(f"Airflow {AIRFLOW_VERSION}: a database in a temporary AIRFLOW_HOME"):
             migrate(directory, env)
         try:
             with step(f"{DAG}, {runs[0].day} and {runs[1].day}: create, wait, land"):
@@ -150,16 +149,16 @@ def pipeline(directory: Path) -> list[tuple[Run, str]]:
 
 
 def check(run: Run, flowroute: FlowrouteSimulator) -> str:
-    """Compare what was landed with what the account holds, value by value."""
+    """Compare the landed file with the account, value by value."""
     exports = [export for export in flowroute.exports if export.start.date() == run.day]
     content = flowroute.csv(exports[0].id).decode()
     held = list(csv.DictReader(io.StringIO(content, newline="")))
     landed = pq.read_table(run.landed).to_pylist()
     values = [{name: parse_value(name, row.get(name, "")) for name in COLUMNS} for row in held]
     if len(exports) != 1 or landed != values:
-        raise StepFailedError(f"the file for {run.day} is not what the account holds", run.log)
+        raise StepFailedError(f"the file for {run.day} differs from the account", run.log)
     real = sorted(content.splitlines()[1:]) == sorted(SAMPLE_ROWS)
-    return "the three real rows" if real else "as the account holds them"
+    return "the three real rows" if real else "equal to the account's rows"
 
 
 def proof(run: Run) -> str:
@@ -173,7 +172,7 @@ def proof(run: Run) -> str:
 
 
 def table(run: Run) -> Table:
-    """What the landed file adds up to."""
+    """Return the totals of the landed file."""
     sums: dict[str, list[Decimal]] = defaultdict(lambda: [Decimal(0)] * 3)
     for row in pq.read_table(run.landed, columns=["direction", "billed_duration", "total_cost"]).to_pylist():
         figures = (Decimal(1), Decimal(row["billed_duration"]) / 60, row["total_cost"])
@@ -182,8 +181,10 @@ def table(run: Run) -> Table:
     result = Table(title=f"Calls that began on {run.day} (UTC)", title_justify="left", show_footer=True)
     total = sums.pop("total")
     result.add_column("direction", "total")
-    for name, form, figure in zip(("calls", "minutes", "cost, USD"), ("f", ".1f", ".6f"), total, strict=True):
-        result.add_column(name, format(figure, form), justify="right")
+    for name, format_spec, figure in zip(
+        ("calls", "minutes", "cost, USD"), ("f", ".1f", ".6f"), total, strict=True
+    ):
+        result.add_column(name, format(figure, format_spec), justify="right")
     for direction, (calls, minutes, cost) in sorted(sums.items()):
         result.add_row(direction, f"{calls:f}", f"{minutes:.1f}", f"{cost:.6f}")
     return result
@@ -201,7 +202,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="flowroute-demo-") as directory:
             results = pipeline(Path(directory))
     except StepFailedError as failure:
-        console.print(f"[red]Failed: {failure}[/]\nThe end of {failure.log}:", soft_wrap=True)
+        console.print(f"[red]Failed: {failure}[/]\nThe last lines of {failure.log}:", soft_wrap=True)
         console.print(end_of(failure.log), markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
@@ -212,11 +213,9 @@ def main() -> int:
         console.print(table(run))
         console.print(proof(run), soft_wrap=True)
         size = run.landed.stat().st_size
-        console.print(
-            f"{os.path.relpath(run.landed)}: {size} bytes, {checked}, typed, value for value", soft_wrap=True
-        )
+        console.print(f"{os.path.relpath(run.landed)}: {size} bytes, typed, {checked}", soft_wrap=True)
     console.print(
-        f"\nDone in {time.monotonic() - start:.0f} s. The calls are made up, but for 2019-06-25. Next: make ui"
+        f"\nDone in {time.monotonic() - start:.0f} s. Only the calls of 2019-06-25 are real. Next: make ui"
     )
     return 0
 

@@ -1,6 +1,6 @@
-"""Installs the built wheel into a fresh virtual environment, as a user would, and runs the demo from it.
+"""Install the built wheel into a new virtual environment, as a user would, and run the demo from it.
 
-Everything happens in a throw-away directory, from where the checkout's own package cannot be imported.
+It works in a temporary directory, where the package of the checkout cannot be imported.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ WHERE = "import airflow_provider_flowroute; print(airflow_provider_flowroute.__f
 
 
 def run(directory: Path, *command: str | Path, capture: bool = False) -> str:
-    """Run a command in the directory, which must end well."""
-    # What points to another Python's packages, or to another Airflow, would leak in.
+    """Run a command in the directory; it must succeed."""
+    # Leave out variables that point to the packages of another Python or to another Airflow.
     env = {
         name: value
         for name, value in os.environ.items()
@@ -42,21 +42,30 @@ def run(directory: Path, *command: str | Path, capture: bool = False) -> str:
 
 
 def main(dist: Path) -> None:
-    """Install the one wheel of a directory, and run the demo."""
+    """Install the one wheel of a directory and run the demo."""
     (wheel,) = dist.resolve().glob("*.whl")
     with tempfile.TemporaryDirectory(prefix="flowroute-wheel-") as name:
         directory = Path(name).resolve()
         python = directory / "venv" / "bin" / "python"
         run(directory, UV, "venv", "--quiet", "--python", sys.executable, directory / "venv")
-        install = [UV, "pip", "install", "--quiet", "--python", python, "--constraints", CONSTRAINTS]
+        install: list[str | Path] = [
+            UV,
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            python,
+            "--constraints",
+            CONSTRAINTS,
+        ]
         run(directory, *install, f"{wheel}[landing,simulator]")
         where = run(directory, python, "-c", WHERE, capture=True).strip()
         if not Path(where).is_relative_to(directory):
-            sys.exit(f"The package comes from {where}, not from the wheel.")
+            sys.exit(f"The package comes from {where}, not from the wheel {wheel.name}.")
         listed = run(directory, python, "-m", "airflow", "providers", "list", "-o", "plain", capture=True)
         if "airflow-provider-flowroute" not in listed:
-            sys.exit(f"`airflow providers list` does not list it:\n{listed}")
-        print(f"{wheel.name}: installed by itself, Airflow {AIRFLOW_VERSION} lists the provider")
+            sys.exit(f"`airflow providers list` does not list the provider:\n{listed}")
+        print(f"{wheel.name}: installed; Airflow {AIRFLOW_VERSION} lists the provider")
         sys.stdout.flush()
         run(directory, python, CHECKOUT / "scripts" / "demo.py")
 

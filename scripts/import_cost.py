@@ -1,7 +1,7 @@
-"""Checks that importing an operator costs little more than importing Airflow's BaseOperator alone.
+"""Check that the import of an operator takes little longer than the import of Airflow's BaseOperator.
 
-Airflow parses DAG files over and over, and pays this each time. Fresh interpreters take turns, so that a busy
-machine slows both alike, and the medians are compared.
+Airflow parses DAG files repeatedly and pays this cost each time. New interpreters import both in turn, so that load
+of the machine affects both, and the medians are compared.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ OURS = "import airflow_provider_flowroute.operators.cdr_export"
 
 
 def seconds(code: str) -> float:
-    """Time a fresh interpreter that runs ``code``."""
+    """Return the seconds that a new interpreter takes to run ``code``."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, stdin=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def main() -> int:
-    """Measure, and say what came out.
+    """Measure and print the cost.
 
-    :return: 1 if it costs too much.
+    :return: 1 if the cost is above the limit.
     """
-    for code in (BASE, OURS):  # once without a clock: byte code is written, disks are warm
+    for code in (BASE, OURS):  # once without a measurement, to compile and cache
         seconds(code)
     rounds = [(seconds(BASE), seconds(OURS)) for _ in range(ROUNDS)]
     base, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -43,7 +43,7 @@ def main() -> int:
     print(f"Airflow {AIRFLOW}, medians of {ROUNDS} interleaved runs:")
     print(f"  {base:.3f} s  {BASE}")
     print(f"  {ours:.3f} s  {OURS}")
-    print(f"  {cost:+.1%}, allowed is under {LIMIT:.0%}")
+    print(f"  {cost:+.1%}, the limit is {LIMIT:.0%}")
     return int(cost >= LIMIT)
 
 

@@ -1,70 +1,145 @@
-"""Runs `airflow standalone` with the example DAGs and a Flowroute account on localhost, until Ctrl-C."""
+"""Run `airflow standalone` with the example DAGs and a simulated Flowroute account, until Ctrl-C."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
-from airflow_env import AIRFLOW_VERSION, CHECKOUT
-from airflow_standalone import free_port, gave_up, password, prepare, standalone, ui_env, wait_until_healthy
+from airflow_env import AIRFLOW_VERSION, CHECKOUT, DAG, SAMPLE_DAY, airflow
+from airflow_standalone import (
+    AIRFLOW_2,
+    failure,
+    free_port,
+    password,
+    prepare,
+    run,
+    standalone,
+    ui_env,
+    wait_until_healthy,
+)
 from rich.console import Console
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 
-# A database of one Airflow is no use to another.
+# Each Airflow version needs a database of its own.
 HOME = CHECKOUT / ".airflow-ui" / ".".join(AIRFLOW_VERSION.split(".")[:2])
-console = Console(highlight=False)
+DAG_KNOWN_WITHIN = 60
+console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Keep others out: two schedulers on one SQLite database come to grief."""
+    """Allow one process at a time: two schedulers cannot share an SQLite database."""
     with (HOME / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise click.ClickException(f"make ui is running already, in {HOME}.") from None
+            raise click.ClickException(f"make ui is already running, in {HOME}.") from None
         yield
 
 
+def check_port(port: int, use: str, option: str) -> int:
+    """Return a port that is free: the given one, or any for 0.
+
+    :param use: names what needs the port.
+    :param option: the make option that sets it.
+    :raises ClickException: the port is in use.
+    """
+    try:
+        return free_port(port)
+    except OSError as error:
+        raise click.ClickException(
+            f"Port {port} cannot be used for {use}: {error.strerror}.\n"
+            f"Choose another port, or any free one with 0: make ui {option}={port + 1 if port else 0}"
+        ) from error
+
+
+def run_sample_day(env: dict[str, str], log: Path) -> None:
+    """Unpause the example DAG, so that the scheduler runs yesterday, and trigger the sample day.
+
+    :raises ClickException: Airflow did not find the DAG in time, or refused the run.
+    """
+    deadline = time.monotonic() + DAG_KNOWN_WITHIN
+    date = "--exec-date" if AIRFLOW_2 else "--logical-date"
+    end = f"{SAMPLE_DAY + timedelta(days=1)}T00:00:00+00:00"
+    trigger = airflow("dags", "trigger", DAG, "--run-id", f"demo_{SAMPLE_DAY}", date, end)
+    while True:
+        done = subprocess.run(
+            trigger, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if not done.returncode or "already exists" in done.stdout + done.stderr:  # by an earlier `make ui`
+            break
+        if time.monotonic() > deadline:
+            log.write_text(done.stdout + done.stderr)
+            raise failure(f"airflow dags trigger {DAG} failed", log)
+    run(env, log, "dags", "unpause", DAG)
+
+
+def print_guide(address: str, flowroute: FlowrouteSimulator) -> None:
+    """Print what to look at."""
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    dag, connections = (
+        (f"dags/{DAG}/grid", "connection/list/") if AIRFLOW_2 else (f"dags/{DAG}", "connections")
+    )
+    console.print(
+        "Look at:\n"
+        f"  {address}/{dag}\n"
+        f"      the runs for {SAMPLE_DAY} and {yesterday}: create, wait, land, report.\n"
+        "      The run for yesterday starts at 02:00 UTC: until then, calls may be missing.\n"
+        f"  {address}/{connections}\n"
+        "      the connection flowroute_default. Press its Test button.\n"
+        f"  {os.path.relpath(HOME / 'lake')}\n"
+        "      the landed Parquet files.\n"
+        f"  {flowroute.url}/_simulator/exports\n"
+        "      the exports of the simulated Flowroute account.\n"
+        "A DAG file that you add to example_dags/ appears within 15 seconds."
+    )
+
+
 def serve(port: int, flowroute: FlowrouteSimulator, log: Path) -> None:
-    """Start Airflow, say where it is, and stay until it ends or is told to."""
+    """Start Airflow, run the example DAG, and wait until Airflow ends."""
     address = f"http://127.0.0.1:{port}"
-    env = ui_env(HOME, port, flowroute.connection_json)
-    with console.status(f"Airflow {AIRFLOW_VERSION} gets its database ..."):
+    env = ui_env(HOME, port)
+    with console.status(f"Airflow {AIRFLOW_VERSION}: creating the database ..."):
         prepare(env, flowroute.connection, log)
     with standalone(env, log) as process:
-        with console.status("Airflow starts: half a minute or so ..."):
+        with console.status("Airflow: starting, for about half a minute ..."):
             wait_until_healthy(process, address, log)
         console.print(
             f"Airflow {AIRFLOW_VERSION}: [bold green]{address}[/]  user admin, password {password(HOME)}"
         )
-        console.print(f"Flowroute account: {flowroute.url}, connection flowroute_default", soft_wrap=True)
-        console.print(f"Log: {os.path.relpath(log)}. Stop with Ctrl-C.", soft_wrap=True)
+        with console.status(f"{DAG}: starting the runs ..."):
+            run_sample_day(env, HOME / "runs.log")
+        print_guide(address, flowroute)
+        console.print(f"Log: {os.path.relpath(log)}. Stop with Ctrl-C.")
         process.wait()
-        raise gave_up(f"airflow standalone ended by itself ({process.returncode})", log)
+        raise failure(f"airflow standalone ended (exit code {process.returncode})", log)
 
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, help="Airflow's port; 0 for any.")
-@click.option("--simulator-port", type=click.IntRange(0, 65535), default=0, help="Flowroute's; 0 for any.")
+@click.option("--simulator-port", type=click.IntRange(0, 65535), default=8099, help="Flowroute's; 0 for any.")
 def main(port: int, simulator_port: int) -> None:
-    """Run Airflow's web interface with the example DAGs and a Flowroute account on localhost."""
+    """Run Airflow's web interface with the example DAGs and a simulated Flowroute account."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     HOME.mkdir(parents=True, exist_ok=True)
     try:
-        with only_one(), FlowrouteSimulator(port=simulator_port, processing_seconds=20) as flowroute:
-            serve(free_port(port), flowroute, HOME / "airflow.log")
+        with only_one():
+            port = check_port(port, "Airflow's web interface", "PORT")
+            simulator_port = check_port(simulator_port, "the Flowroute account", "SIMULATOR_PORT")
+            with FlowrouteSimulator(port=simulator_port, processing_seconds=20) as flowroute:
+                serve(port, flowroute, HOME / "airflow.log")
     except KeyboardInterrupt:
         console.print("Stopped.")
-    except OSError as trouble:
-        raise click.ClickException(f"{trouble}. If a port is in use: make ui PORT=0") from trouble
 
 
 if __name__ == "__main__":

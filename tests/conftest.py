@@ -1,4 +1,4 @@
-"""Shared fixtures. Airflow reads its home when it is imported, so it is set here, before any test module is."""
+"""Shared fixtures. Airflow reads its home at import, so the home is set here, before any test module loads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="flowroute-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
-# Whoever runs the tests may sit behind a proxy: it cannot reach this machine's loopback.
+# A proxy of the developer cannot reach the loopback of this machine.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
 from airflow_provider_flowroute.api.client import FlowrouteClient  # noqa: E402
@@ -27,14 +27,14 @@ from tests.support import PARAMETERS, SECRET_KEY, FakeClock, client_of  # noqa: 
 
 pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]
 
-# The same examples each time, so that a run that is red for one is red for all.
+# Every run uses the same examples, so a failure is a failure for everybody.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
 settings.load_profile("flowroute")
 
 
 @pytest.fixture
 def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowrouteSimulator]]:
-    """Makes a simulated account, and the connection ``flowroute_default`` to it."""
+    """Return a function that starts a simulated account and sets the connection ``flowroute_default``."""
     with ExitStack() as stack:
 
         def start(**options: Any) -> FlowrouteSimulator:
@@ -47,13 +47,13 @@ def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flowro
 
 @pytest.fixture
 def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator:
-    """An account whose exports are completed at the first look."""
+    """An account whose exports are completed at the first poll."""
     return an_account()
 
 
 @pytest.fixture
 def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ten seconds before a trigger's first look: the race that they avoid is not in ``dag.test()``."""
+    """Shorten the delay before a trigger's first poll: ``dag.test()`` does not have the race that it avoids."""
     monkeypatch.setattr("airflow_provider_flowroute.triggers.cdr_export.MIN_DEFERRAL_SECONDS", 0.05)
 
 
@@ -77,7 +77,7 @@ def export(client: FlowrouteClient) -> CdrExport:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A file of yesterday, where today's is to go."""
+    """A file from yesterday at the path that a landing writes to."""
     path = tmp_path / "cdrs.csv.gz"
     path.write_bytes(b"yesterday's")
     return path
@@ -85,7 +85,7 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the connection ``my_flowroute`` and its hook."""
+    """Return a function that sets the connection ``my_flowroute`` and returns its hook."""
 
     def make(connection: str | None = None, **fields: Any) -> Any:
         from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook

@@ -1,4 +1,4 @@
-"""What several test modules use: a client, an export to ask for, and a server for what the simulator does not do."""
+"""Helpers of several test modules: clients, a fake HTTP server for odd answers, and one way to wait."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import json
 import socket
 import ssl
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
+
+T = TypeVar("T")
 
 SECRET_KEY = "the-secret-key"
 PARAMETERS = {
@@ -26,17 +29,37 @@ PARAMETERS = {
 }
 
 
+def wait_until(
+    condition: Callable[[], T],
+    seconds: float = 30,
+    what: str = "the condition is true",
+    interval: float = 0.01,
+) -> T:
+    """Poll until a condition is true, and return its value.
+
+    :param condition: called until its value is true.
+    :param seconds: time in seconds after which the test fails.
+    :param what: describes the condition in the failure.
+    :param interval: time in seconds between two calls.
+    """
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"Not within {seconds:g} s: {what}. Last value: {value!r}"
+        time.sleep(interval)
+    return value
+
+
 def client_of(flowroute: FlowrouteSimulator, **options: Any) -> FlowrouteClient:
-    """A client for a simulated account, called ``my_flowroute``."""
+    """Return a client for a simulated account; its name is ``my_flowroute``."""
     keys = flowroute.access_key, flowroute.secret_key
     return client_at(flowroute.url, *keys, **options)
 
 
 def client_at(url: str, *keys: str, **options: Any) -> FlowrouteClient:
-    """A client for an API at any address."""
+    """Return a client for an API at any address."""
     access_key, secret_key = keys or ("the-access-key", SECRET_KEY)
-    patience = {"connect_timeout": 5, "read_timeout": 5, "retries": 3}
-    return FlowrouteClient(access_key, secret_key, url, name="my_flowroute", **{**patience, **options})
+    defaults = {"connect_timeout": 5, "read_timeout": 5, "retries": 3}
+    return FlowrouteClient(access_key, secret_key, url, name="my_flowroute", **{**defaults, **options})
 
 
 def read_file(client: FlowrouteClient, export: CdrExport) -> bytes:
@@ -68,12 +91,12 @@ class FakeClock:
 
 
 class Answer(BaseHTTPRequestHandler):
-    """A request to a :class:`TinyServer`, and how to answer it."""
+    """A request to a :class:`TinyServer`, with the methods that answer it."""
 
     protocol_version = "HTTP/1.1"
 
     def send(self, status: int, body: bytes | str | dict[str, Any] | list[Any] = b"", **headers: str) -> None:
-        """Answer; a header's name is written with ``_`` for ``-``."""
+        """Answer. A keyword is a header, with ``_`` in place of ``-``."""
         content = json.dumps(body) if isinstance(body, dict | list) else body
         content = content.encode() if isinstance(content, str) else content
         self.send_response(status)
@@ -83,29 +106,29 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def hang_up(self) -> None:
-        """Close the connection, mid-answer or before any."""
+        """Close the connection before or in the middle of an answer."""
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @dataclass
 class TinyServer:
-    """A server on loopback that records what it was asked."""
+    """A server on loopback that records its requests."""
 
     url: str
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
 
     @property
     def headers(self) -> list[dict[str, str]]:
-        """The headers of each request, names in lower case."""
+        """Headers of each request, with names in lower case."""
         return [headers for _, _, headers in self.requests]
 
 
 @contextmanager
 def serving(answer: Callable[[Answer], None], tls: ssl.SSLContext | None = None) -> Iterator[TinyServer]:
-    """Serve whatever ``answer`` makes of each request."""
+    """Run a server that calls ``answer`` with each request."""
 
     class Handler(Answer):
         def handle_any(self) -> None:
@@ -120,7 +143,7 @@ def serving(answer: Callable[[Answer], None], tls: ssl.SSLContext | None = None)
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Clients that hang up are nothing to report."""
+            """Ignore clients that close their connection."""
 
     http = Http(("127.0.0.1", 0), Handler)
     if tls is not None:
@@ -138,13 +161,17 @@ def serving(answer: Callable[[Answer], None], tls: ssl.SSLContext | None = None)
 
 @contextmanager
 def serving_export(file: bytes, **attributes: Any) -> Iterator[TinyServer]:
-    """An account with one completed export, ``1``, of a day in 2019, whose file is any bytes at all."""
+    """Run an account with one completed export, ``1``, of a day in 2019.
+
+    :param file: the bytes that the export's link returns.
+    :param attributes: attributes of the export that replace the defaults.
+    """
 
     def answer(request: Answer) -> None:
         if request.path == "/file":
             request.send(200, file)
         else:
-            told = {
+            defaults = {
                 "status": "completed",
                 "download_url": f"{server.url}/file",
                 "filter_parameters": {
@@ -152,19 +179,19 @@ def serving_export(file: bytes, **attributes: Any) -> Iterator[TinyServer]:
                     "start_call_end_time": "2019-06-26 00:00:00",
                 },
             }
-            request.send(200, {"data": {"id": "1", "attributes": {**told, **attributes}}})
+            request.send(200, {"data": {"id": "1", "attributes": {**defaults, **attributes}}})
 
     with serving(answer) as server:
         yield server
 
 
 def connection_json(url: str) -> str:
-    """The Airflow connection to an account at this address."""
+    """Return the Airflow connection to an account at this address."""
     return json.dumps({"conn_type": "flowroute", "login": "key", "password": SECRET_KEY, "host": url})
 
 
 class TaskStateStore:
-    """Airflow 3.3's store for one task, as an operator sees it: JSON, and never None."""
+    """The store that Airflow 3.3 gives to a task: it keeps JSON and refuses None."""
 
     def __init__(self, value: Any = None) -> None:
         self.value = value
@@ -182,7 +209,7 @@ class TaskStateStore:
 
 
 def a_closed_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a port of this machine that no process listens on."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -190,28 +217,28 @@ def a_closed_port() -> int:
 
 
 def all_words_of(error: BaseException) -> str:
-    """Whatever of an error may reach a log: its own words, and those of all it is chained to, shown or not."""
-    words, seen, todo = "", set(), [error]
-    while todo:
-        each = todo.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            words += "".join(traceback.format_exception(each)) + repr(each) + repr(each.args)
-            todo += [other for other in (each.__cause__, each.__context__) if other is not None]
-    return words
+    """Return every text of an error that may reach a log, and of each error in its chain, shown or not."""
+    text, seen, pending = "", set(), [error]
+    while pending:
+        current = pending.pop()
+        if id(current) not in seen:
+            seen.add(id(current))
+            text += "".join(traceback.format_exception(current)) + repr(current) + repr(current.args)
+            pending += [linked for linked in (current.__cause__, current.__context__) if linked is not None]
+    return text
 
 
 def assert_untouched(target: Path) -> None:
-    """The old file is there as it was, and nothing beside it."""
+    """Check that the old file is unchanged and that its folder has no other file."""
     assert target.read_bytes() == b"yesterday's"
     assert list(target.parent.iterdir()) == [target]
 
 
 def options_of(hook: Any) -> dict[str, Any]:
-    """What a connection made of its client."""
+    """Return the options of the client that a hook makes from its connection."""
     client = hook.get_conn()
     return {
-        "keys": (client._api.auth.username, client._api.auth.password),  # type: ignore[union-attr]
+        "keys": (client._api.auth.username, client._api.auth.password),
         "base_url": client.base_url,
         "name": client.name,
         "timeout": client._timeout,

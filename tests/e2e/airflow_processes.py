@@ -1,11 +1,10 @@
-"""A real Airflow: every part a process of its own, on loopback, with LocalExecutor, in a throw-away home."""
+"""A real Airflow with LocalExecutor: each component is a process of its own, on loopback, in a temporary home."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,28 +19,28 @@ from pathlib import Path
 import psutil
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
 
+from tests.support import a_closed_port, wait_until
+
 VERSION = version("apache-airflow")
 AIRFLOW_2 = VERSION.startswith("2.")
 KEEPS_STATE = AIRFLOW_V_3_3_PLUS
-#: Set once nobody waits for a case any more.
+#: Set when the tests end: the threads of the cases stop waiting.
 OVER = threading.Event()
 DAGS = Path(__file__).parent / "dags"
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
+    """Wait until a condition holds or the tests end.
 
+    :param condition: polled until its value is true.
+    :param what: describes the condition in the failure.
+    """
 
-def until(holds: Callable[[], object], what: str, seconds: float = 240) -> None:
-    """Wait for something to be true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert not OVER.is_set(), f"not before the tests were over: {what}"
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
+    def holds() -> object:
+        assert not OVER.is_set(), f"The tests ended before {what}"
+        return condition()
+
+    wait_until(holds, seconds, what, interval=0.1)
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Airflow:
     """An Airflow that runs the DAGs of ``dags/``.
 
     :param home: its AIRFLOW_HOME.
-    :param env: what its processes' environment has besides: connections, where the cases are.
+    :param env: further environment variables: the connections and the path of the cases.
     """
 
     home: Path
@@ -70,8 +69,8 @@ class Airflow:
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__FERNET_KEY": "",
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
-            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(a_closed_port()),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(a_closed_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "PYTHONPATH": str(Path(__file__).parent / "settings"),
             "PYTHONWARNINGS": "ignore",
@@ -81,7 +80,7 @@ class Airflow:
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": "sqlite_patience.CONNECT_ARGS",
                 "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             }
-        address = f"http://127.0.0.1:{free_port()}"
+        address = f"http://127.0.0.1:{a_closed_port()}"
         return settings | {
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": address.rpartition(":")[2],
@@ -96,21 +95,21 @@ class Airflow:
 
     @property
     def database(self) -> Path:
-        """Its SQLite database."""
+        """The SQLite database."""
         return self.home / "airflow.db"
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
 
     def run(self, *arguments: str) -> None:
-        """Run one command to its end."""
+        """Run an Airflow command until it ends."""
         done = subprocess.run(
             self.command(*arguments), env=self.env, stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
 
     def start(self, part: str, *options: str) -> None:
-        """Start a part, in a session of its own; its log is ``PART.log``."""
+        """Start a component in a session of its own. Its log is ``PART.log``."""
         with (self.home / f"{part}.log").open("ab") as log:
             self.parts[part] = subprocess.Popen(
                 self.command(part, *options),
@@ -125,34 +124,32 @@ class Airflow:
         self.start("triggerer", "--skip-serve-logs")
 
     def kill_triggerer(self) -> None:
-        """Kill -9 the triggerer and all of its processes, and wait until they are gone."""
+        """Kill -9 the triggerer and all of its processes, and wait until they have ended."""
         end_session(self.parts.pop("triggerer"), signal.SIGKILL)
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        """Ask the database, which every version of Airflow keeps alike as far as these tests look."""
+        """Query the database. The columns that these tests read are the same in every version of Airflow."""
         for part, process in list(self.parts.items()):
             log = self.home / f"{part}.log"
-            assert process.poll() is None, (
-                f"{part} ended by itself:\n{log.read_text(errors='replace')[-3000:]}"
-            )
+            assert process.poll() is None, f"{part} has ended:\n{log.read_text(errors='replace')[-3000:]}"
         address = f"file:{self.database}?mode=ro"
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
             return connection.execute(sql, values).fetchall()
 
     def run_state(self, dag_id: str) -> str | None:
-        """The state of a DAG's one run."""
+        """Return the state of the one run of a DAG."""
         rows = self.query("SELECT state FROM dag_run WHERE dag_id = ?", dag_id)
         return str(rows[0][0]) if rows else None
 
     def task(self, dag_id: str, task_id: str) -> tuple[str, int]:
-        """A task's state, and how many tries it has had."""
+        """Return the state of a task and its number of tries."""
         rows = self.query(
             "SELECT state, try_number FROM task_instance WHERE dag_id = ? AND task_id = ?", dag_id, task_id
         )
         return (str(rows[0][0]), int(str(rows[0][1]))) if rows else ("None", 0)
 
     def log(self, dag_id: str, task_id: str, attempt: int) -> str:
-        """What a try of a task said."""
+        """Return the log of a try of a task."""
         files = (self.home / "logs").glob(
             f"dag_id={dag_id}/run_id=*/task_id={task_id}/attempt={attempt}.log*"
         )
@@ -161,15 +158,15 @@ class Airflow:
 
 @contextmanager
 def running(airflow: Airflow) -> Iterator[Airflow]:
-    """Start every part that runs tasks; end all of their processes at the end."""
+    """Start all components; end all of their processes at the end."""
     (airflow.home / "passwords.json").write_text(json.dumps({"admin": "admin"}))
     airflow.run("db", "migrate")
     with closing(sqlite3.connect(airflow.database)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not wait for each other
+        connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not block each other
     try:
         if not AIRFLOW_2:
             airflow.start("api-server")
-            airflow.start("dag-processor")  # with SQLite, Airflow 2's scheduler does its work
+            airflow.start("dag-processor")  # in Airflow 2 with SQLite, the scheduler does this
         airflow.start("scheduler", "--skip-serve-logs")
         airflow.start_triggerer()
         yield airflow
@@ -179,10 +176,10 @@ def running(airflow: Airflow) -> Iterator[Airflow]:
 
 
 def end_session(leader: subprocess.Popen[bytes], number: int) -> None:
-    """End every process of a session; parts of Airflow make process groups of their own."""
+    """End every process of a session: components of Airflow create process groups of their own."""
     deadline = time.monotonic() + 30
     while members := in_session(leader.pid):
-        assert time.monotonic() < deadline, f"still there: {members}"
+        assert time.monotonic() < deadline, f"these processes still run: {members}"
         for pid in members:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -1,4 +1,4 @@
-"""What is done to each DAG run, and what must come of it."""
+"""The cases: what happens to each DAG run, and the outcome that it must have."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.e2e.airflow_processes import AIRFLOW_2, KEEPS_STATE, Airflow, free_port, until
+from tests.e2e.airflow_processes import AIRFLOW_2, KEEPS_STATE, Airflow, wait_for
+from tests.support import a_closed_port
 
-FOR_EVER = float("inf")
+FOREVER = float("inf")
 WINDOW = {"start": "2026-03-02 00:00:00", "end": "2026-03-03 00:00:00"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One DAG run and its mishap.
+    """One DAG run and the failure that it meets.
 
-    :param name: the DAG's id and the connection's.
-    :param mishap: what is done to it, in words.
-    :param director: what does it, while the run goes on.
+    :param name: ID of the DAG and of its connection.
+    :param failure: describes the failure in the report.
+    :param inject: causes the failure while the run is running.
     :param mode: ``plain`` (a sensor waits), ``waiting`` or ``deferrable`` (create waits itself).
-    :param held_at: where the first try of create stays to be killed: ``before`` or ``after`` its own work.
-    :param fault: what the account does, with its options.
-    :param processing_seconds: how long an export takes.
-    :param tries: how many tries of create it must take.
-    :param exports: how many exports the account must have in the end.
-    :param id_is_known: whether an Airflow that keeps state for a task has no need of the account's list.
-    :param goes_on: whether a task beside it keeps the run from ending, until it may.
-    :param taken_up: whether the last try goes on with the export of an earlier one.
+    :param held_at: point where the first try of create stops to be killed: ``before`` or ``after`` its own work.
+    :param fault: fault of the account, with its options.
+    :param processing_seconds: time in seconds that an export takes.
+    :param tries: expected number of tries of create.
+    :param exports: expected number of exports of the account at the end.
+    :param id_is_known: whether an Airflow that keeps task state does not need the account's list.
+    :param run_continues: whether another task keeps the run running until the case allows it to end.
+    :param resumes: whether the last try resumes the export of an earlier one.
     """
 
     name: str
-    mishap: str
-    director: Callable[[Run], None]
+    failure: str
+    inject: Callable[[Run], None]
     mode: str = "plain"
     held_at: str | None = None
     fault: tuple[str, dict[str, Any]] | None = None
@@ -46,22 +47,22 @@ class Case:
     tries: int = 2
     exports: int = 1
     id_is_known: bool = False
-    goes_on: bool = False
-    taken_up: bool = True
+    run_continues: bool = False
+    resumes: bool = True
 
 
 class Run:
-    """A case at work.
+    """The run of a case.
 
-    :param case: which.
-    :param directory: where its processes say who they are, and where its file lands.
+    :param case: the case.
+    :param directory: holds the process IDs of its tasks, the account's state and the landed file.
     """
 
     def __init__(self, case: Case, directory: Path) -> None:
         self.case = case
         self.directory = directory
         directory.mkdir()
-        self.ports = free_port(), free_port()
+        self.ports = a_closed_port(), a_closed_port()
         self.state = directory / "account.json"
         self.path = directory / "cdrs.csv.gz"
         self.flowroute = self._account()
@@ -77,91 +78,94 @@ class Run:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """What the DAG file must know."""
+        """Return the values that the DAG file needs."""
         case = self.case
         return {
             **WINDOW,
             "name": case.name,
             "mode": case.mode,
             "held_at": case.held_at,
-            "goes_on": case.goes_on,
+            "run_continues": case.run_continues,
             "directory": str(self.directory),
             "path": str(self.path),
         }
 
-    def direct(self, airflow: Airflow) -> None:
-        """Do what the case says, then wait for the run's end."""
+    def carry_out(self, airflow: Airflow) -> None:
+        """Cause the failure of the case, then wait until the run ends."""
         self.airflow = airflow
-        until(lambda: airflow.run_state(self.case.name) == "running", f"{self.case.name} runs")
-        self.case.director(self)
-        until(
+        wait_for(lambda: airflow.run_state(self.case.name) == "running", f"{self.case.name} runs")
+        self.case.inject(self)
+        wait_for(
             lambda: self.landings and airflow.run_state(self.case.name) in ("success", "failed"),
             f"{self.case.name} ends",
         )
 
     @property
     def landings(self) -> bool:
-        """Whether the last landing of the run is over, one way or the other."""
+        """Whether the last landing of the run has ended, in any state."""
         return self.airflow.task(self.case.name, "land")[0] in ("success", "failed", "upstream_failed")
 
-    def until_said(self, point: str, attempt: int = 1) -> int:
-        """Wait until a try of create says who it is.
+    def wait_for_process(self, point: str, attempt: int = 1) -> int:
+        """Wait until a try of create reaches a point.
 
-        :return: its process's id.
+        :param point: ``before`` or ``after`` its work.
+        :return: its process ID.
         """
         file = self.directory / f"create.{attempt}.{point}"
-        until(file.exists, f"{self.case.name}: try {attempt} is {point} its work")
+        wait_for(file.exists, f"{self.case.name}: try {attempt} reaches the point {point!r}")
         return int(file.read_text())
 
     def kill(self, attempt: int = 1) -> None:
         """Kill -9 a try of create."""
-        os.kill(self.until_said("before", attempt), signal.SIGKILL)
+        os.kill(self.wait_for_process("before", attempt), signal.SIGKILL)
 
-    def until_deferred(self) -> None:
-        """Wait until create waits in the triggerer, and the trigger has looked."""
-        until(
+    def wait_until_deferred(self) -> None:
+        """Wait until create waits in the triggerer and the trigger has polled."""
+        wait_for(
             lambda: self.airflow.task(self.case.name, "create")[0] == "deferred",
             f"{self.case.name} is deferred",
         )
         seen = self.flowroute.exports[0].reads
-        until(lambda: self.flowroute.exports[0].reads > seen, f"{self.case.name}: its trigger looks")
+        wait_for(lambda: self.flowroute.exports[0].reads > seen, f"{self.case.name}: its trigger polls")
 
 
-def nothing(run: Run) -> None:
-    """Let it run."""
+def no_failure(run: Run) -> None:
+    """Do nothing."""
 
 
-def kill_where_it_stays(run: Run) -> None:
+def kill_where_it_is_held(run: Run) -> None:
     assert run.case.held_at is not None
-    run.until_said(run.case.held_at)
+    run.wait_for_process(run.case.held_at)
     run.kill()
 
 
 def kill_when_a_request_is_held(run: Run) -> None:
-    until(lambda: run.flowroute.held, f"{run.case.name}: a request is held")
+    wait_for(lambda: run.flowroute.held, f"{run.case.name}: a request is held")
     run.kill()
 
 
 def kill_in_its_wait(run: Run) -> None:
-    until(lambda: run.flowroute.exports and run.flowroute.exports[0].reads >= 2, f"{run.case.name}: it waits")
+    wait_for(
+        lambda: run.flowroute.exports and run.flowroute.exports[0].reads >= 2, f"{run.case.name}: it waits"
+    )
     run.kill()
-    run.until_said("before", attempt=2)
+    run.wait_for_process("before", attempt=2)
     run.flowroute.complete(run.flowroute.exports[0].id)
 
 
 def kill_the_triggerer(run: Run) -> None:
-    run.until_deferred()
+    run.wait_until_deferred()
     run.airflow.kill_triggerer()
     run.flowroute.complete(run.flowroute.exports[0].id)
     run.airflow.start_triggerer()
 
 
 def restart_the_account(run: Run) -> None:
-    run.until_deferred()
+    run.wait_until_deferred()
     run.flowroute.stop()
-    with closing(socket.create_server(("127.0.0.1", run.ports[0]))) as nobody:
-        nobody.settimeout(120)
-        nobody.accept()[0].close()  # the trigger has looked, and met a dropped connection
+    with closing(socket.create_server(("127.0.0.1", run.ports[0]))) as listener:
+        listener.settimeout(120)
+        listener.accept()[0].close()  # the trigger polls and loses its connection
     run.flowroute = run._account()
     run.flowroute.start()
     run.flowroute.complete(run.flowroute.exports[0].id)
@@ -169,40 +173,40 @@ def restart_the_account(run: Run) -> None:
 
 def clear_and_kill(run: Run) -> None:
     name = run.case.name
-    until(lambda: run.airflow.run_state(name) == "success", f"{name} succeeds the first time")
+    wait_for(lambda: run.airflow.run_state(name) == "success", f"{name} succeeds the first time")
     run.flowroute.add_fault("held_request", on="create", after=True)
     run.airflow.run("tasks", "clear", "--yes", name)
-    until(lambda: run.flowroute.held, f"{name}: a request is held")
+    wait_for(lambda: run.flowroute.held, f"{name}: a request is held")
     run.kill(attempt=2)
-    until(lambda: run.airflow.task(name, "land")[1] >= 2, f"{name} lands the second time")
+    wait_for(lambda: run.airflow.task(name, "land")[1] >= 2, f"{name} lands the second time")
 
 
 def landed_again(run: Run) -> bool:
-    """Whether the landing has succeeded once more, in however many tries."""
+    """Whether the landing has succeeded a second time, in any number of tries."""
     state, tries = run.airflow.task(run.case.name, "land")
     return state == "success" and tries >= 2
 
 
 def clear_within_the_run_and_kill(run: Run) -> None:
     name = run.case.name
-    until(lambda: run.airflow.task(name, "land")[0] == "success", f"{name} lands the first time")
-    run.flowroute.clock_ahead += 300  # so much later, and no wait for it
+    wait_for(lambda: run.airflow.task(name, "land")[0] == "success", f"{name} lands the first time")
+    run.flowroute.clock_ahead += 300  # five minutes later, without a wait
     run.flowroute.add_fault("held_request", on="create")
     run.airflow.run("tasks", "clear", "--yes", "--task-regex", "create", "--downstream", name)
-    until(lambda: run.flowroute.held, f"{name}: a request is held")
+    wait_for(lambda: run.flowroute.held, f"{name}: a request is held")
     assert run.airflow.run_state(name) == "running"
     run.kill(attempt=2)
-    until(lambda: landed_again(run), f"{name} lands the second time")
+    wait_for(lambda: landed_again(run), f"{name} lands the second time")
     (run.directory / "may_end").touch()
 
 
 def clear_in_its_wait(run: Run) -> None:
     name = run.case.name
-    until(lambda: run.flowroute.exports and run.flowroute.exports[0].reads >= 2, f"{name}: it waits")
+    wait_for(lambda: run.flowroute.exports and run.flowroute.exports[0].reads >= 2, f"{name}: it waits")
     run.airflow.run("tasks", "clear", "--yes", "--task-regex", "create", name)
-    run.until_said("before", attempt=2)
+    run.wait_for_process("before", attempt=2)
     seen = run.flowroute.exports[0].reads
-    until(
+    wait_for(
         lambda: len(run.flowroute.exports) == 2 or run.flowroute.exports[0].reads > seen + 1,
         f"{name}: it waits again",
     )
@@ -212,38 +216,38 @@ def clear_in_its_wait(run: Run) -> None:
 
 HELD_BEFORE = ("held_request", {"on": "create"})
 HELD_AFTER = ("held_request", {"on": "create", "after": True})
-HELD_LOOK = ("held_request", {"on": "status"})
+HELD_POLL = ("held_request", {"on": "status"})
 
-#: In Airflow 2 a task that is cleared while it runs is retried as if nothing had been said.
+#: Airflow 2 retries a task that is cleared while it runs, as if it had not been cleared.
 CLEARED_ITSELF = 1 if AIRFLOW_2 else 2
-#: 3.0 to 3.2 do not tell a task when it was cleared, if its run was not over: what is known not to work there.
+#: In 3.0 to 3.2 a task cannot see that it was cleared while its run was running. This does not work there.
 KNOWS_ITS_CLEAR = AIRFLOW_2 or KEEPS_STATE
 
 CASES = [
-    Case("nothing", "nothing", nothing, tries=1, id_is_known=True, taken_up=False),
+    Case("nothing", "none", no_failure, tries=1, id_is_known=True, resumes=False),
     Case(
         "a_before",
         "(a) killed before the POST",
-        kill_where_it_stays,
+        kill_where_it_is_held,
         held_at="before",
-        taken_up=False,
+        resumes=False,
         id_is_known=True,
     ),
     *(
         Case(
             f"a_under_way_{mode}",
-            "(a) killed in the POST, which Flowroute never carried out",
+            "(a) killed during the POST, which Flowroute did not execute",
             kill_when_a_request_is_held,
             mode=mode,
             fault=HELD_BEFORE,
-            taken_up=False,
+            resumes=False,
         )
         for mode in ("plain", "deferrable")
     ),
     *(
         Case(
             f"b_{mode}",
-            "(b) killed after the POST, before its reply was read",
+            "(b) killed after the POST, before it read the response",
             kill_when_a_request_is_held,
             mode=mode,
             fault=HELD_AFTER,
@@ -253,8 +257,8 @@ CASES = [
     *(
         Case(
             f"c_{mode}",
-            "(c) killed after its work, before Airflow heard of it",
-            kill_where_it_stays,
+            "(c) killed after its work, before Airflow recorded it",
+            kill_where_it_is_held,
             mode=mode,
             held_at="after",
             id_is_known=True,
@@ -266,57 +270,64 @@ CASES = [
         "(d) killed in a synchronous wait",
         kill_in_its_wait,
         mode="waiting",
-        processing_seconds=FOR_EVER,
+        processing_seconds=FOREVER,
         id_is_known=True,
     ),
     Case(
         "e_deferring",
-        "(e) killed after the reply, on its way to defer",
+        "(e) killed after the response, before it deferred",
         kill_when_a_request_is_held,
         mode="deferrable",
-        fault=HELD_LOOK,
+        fault=HELD_POLL,
         id_is_known=True,
     ),
     Case(
         "e_resumed",
-        "(e) killed when it had resumed, before Airflow heard of it",
-        kill_where_it_stays,
+        "(e) killed after it resumed, before Airflow recorded it",
+        kill_where_it_is_held,
         mode="deferrable",
         held_at="after",
         id_is_known=True,
     ),
     Case(
         "triggerer",
-        "triggerer killed in mid-deferral; a new one started",
+        "triggerer killed during the deferral; a new one started",
         kill_the_triggerer,
         mode="deferrable",
-        processing_seconds=FOR_EVER,
+        processing_seconds=FOREVER,
         id_is_known=True,
         tries=1,
-        taken_up=False,
+        resumes=False,
     ),
     Case(
         "account",
-        "Flowroute (the simulator) gone in mid-deferral, and back",
+        "Flowroute (the simulator) stopped and restarted during the deferral",
         restart_the_account,
         mode="deferrable",
-        processing_seconds=FOR_EVER,
+        processing_seconds=FOREVER,
         id_is_known=True,
         tries=1,
-        taken_up=False,
+        resumes=False,
     ),
-    Case("lost_reply", "the POST's reply lost", nothing, fault=("lost_reply", {}), tries=1, taken_up=False),
+    Case(
+        "lost_reply",
+        "response to the POST lost",
+        no_failure,
+        fault=("lost_reply", {}),
+        tries=1,
+        resumes=False,
+    ),
     Case("cleared", "succeeded, cleared, then as (b)", clear_and_kill, tries=3, exports=2),
     *(
         [
             Case(
                 "cleared_in_its_run",
-                "succeeded, cleared while its run went on, then as (a)",
+                "succeeded, cleared while its run was running, then as (a)",
                 clear_within_the_run_and_kill,
                 tries=3,
                 exports=2,
-                taken_up=False,
-                goes_on=True,
+                resumes=False,
+                run_continues=True,
             ),
         ]
         if KNOWS_ITS_CLEAR
@@ -327,9 +338,9 @@ CASES = [
         "cleared in a synchronous wait",
         clear_in_its_wait,
         mode="waiting",
-        processing_seconds=FOR_EVER,
+        processing_seconds=FOREVER,
         exports=CLEARED_ITSELF,
-        taken_up=CLEARED_ITSELF == 1,
+        resumes=CLEARED_ITSELF == 1,
         id_is_known=True,
     ),
 ]

@@ -1,4 +1,4 @@
-"""The table that the documentation keeps."""
+"""The table that the documentation shows."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Report:
-    """What became of each case."""
+    """The outcome of each case."""
 
     rows: list[tuple[str, str, str, int, int, int]] = field(default_factory=list)
 
-    def add(self, mishap: str, mode: str, outcome: str, tries: int, airflows: int, exports: int) -> None:
-        """Note a case.
+    def add(self, failure: str, mode: str, outcome: str, tries: int, airflows: int, exports: int) -> None:
+        """Add a case.
 
-        :param airflows: how many of the tries were Airflow's own doing.
+        :param airflows: number of the tries that Airflow itself caused.
         """
-        self.rows.append((mishap, mode, outcome, tries, airflows, exports))
+        self.rows.append((failure, mode, outcome, tries, airflows, exports))
 
     def table(self, version: str) -> str:
-        """As Markdown."""
+        """Return the table as Markdown."""
         lines = [
             f"| on Airflow {version} | how it waits | outcome | tries of create | exports |",
             "|---|---|---|---|---|",
         ]
-        for mishap, mode, outcome, tries, airflows, exports in self.rows:
-            shown = f"{tries} ({airflows} of them Airflow's own)" if airflows else str(tries)
-            lines.append(f"| {mishap} | {mode} | {outcome} | {shown} | {exports} |")
+        for failure, mode, outcome, tries, airflows, exports in self.rows:
+            shown = f"{tries} ({airflows} of them caused by Airflow)" if airflows else str(tries)
+            lines.append(f"| {failure} | {mode} | {outcome} | {shown} | {exports} |")
         return "\n".join(lines)

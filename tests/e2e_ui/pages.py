@@ -1,34 +1,35 @@
-"""Airflow's pages: where to click in each version. What must be there is the tests' to say."""
+"""Airflow's pages: how to use them in each version. The tests assert what the pages must show."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
 
 def picture(file: Path, page: Page, *shown: Locator) -> None:
-    """Take a picture for the documentation, of what is shown and nothing else."""
+    """Take a picture for the documentation that contains only the given elements."""
     page.mouse.move(0, 0)
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
-    page.wait_for_timeout(500)  # until what moves stands still; nothing depends on it
-    boxes = [box for box in (each.bounding_box() for each in shown) if box]
+    page.wait_for_timeout(500)  # until animations end; no test depends on it
+    boxes = [box for box in (element.bounding_box() for element in shown) if box]
     left, top = (min(box[side] for box in boxes) for side in ("x", "y"))
     right = max(box["x"] + box["width"] for box in boxes)
     bottom = max(box["y"] + box["height"] for box in boxes)
-    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    clip: Any = {"x": left, "y": top, "width": right - left, "height": bottom - top}
     file.parent.mkdir(exist_ok=True)
-    page.screenshot(path=file, clip=clip, full_page=True, animations="disabled")  # type: ignore[arg-type]
+    page.screenshot(path=file, clip=clip, full_page=True, animations="disabled")
 
 
 @dataclass
 class Airflow3Pages:
     """The pages of Airflow 3.
 
-    :param page: the browser's tab.
-    :param address: Airflow's.
+    :param page: browser tab.
+    :param address: URL of Airflow.
     """
 
     page: Page
@@ -50,11 +51,11 @@ class Airflow3Pages:
 
     @property
     def form(self) -> Locator:
-        """The form as a whole."""
+        """The complete form."""
         return self.page.get_by_role("dialog")
 
     def types(self) -> list[str]:
-        """The connection types there are."""
+        """Return the available connection types."""
         self.form.get_by_role("combobox").click()
         options = self.page.get_by_role("option")
         expect(options.first).to_be_visible()
@@ -67,7 +68,7 @@ class Airflow3Pages:
         expect(self.form.get_by_text("Standard Fields")).to_be_visible()
 
     def standard_fields(self) -> list[str]:
-        """The labels of the standard fields that are shown."""
+        """Return the labels of the visible standard fields."""
         open_part = self.form.locator(
             "[data-part=item-content][data-state=open], [data-part=item-content]:visible"
         )
@@ -75,18 +76,18 @@ class Airflow3Pages:
         return [label.strip() for label in open_part.first.locator("label").all_inner_texts()]
 
     def placeholder_of_host(self) -> str | None:
-        """What the empty host field says."""
+        """Return the placeholder of the host field."""
         return self.form.locator("[name=host]").get_attribute("placeholder")
 
     def extra_fields(self) -> dict[str, tuple[str, str]]:
-        """Label and help of each extra, by its name."""
+        """Return label and help text of each extra by its name."""
         self.form.get_by_text("Extra Fields", exact=True).click()
         inputs = self.form.locator("[name^=element_]")
         expect(inputs.first).to_be_visible()
         found = {}
-        for each in inputs.all():
-            # Not by the label's `for`: only the number fields have one that leads there.
-            name = each.get_attribute("name") or ""
+        for field_input in inputs.all():
+            # The `for` of a label does not help: it is correct only for number fields.
+            name = field_input.get_attribute("name") or ""
             field = self.form.locator("[data-scope=field][data-part=root]").filter(
                 has=self.page.locator(f"[name={name}]")
             )
@@ -102,37 +103,37 @@ class Airflow3Pages:
             self.form.get_by_label(label).fill(value)
 
     def set_extra(self, name: str, value: str) -> None:
-        """Fill in an extra."""
+        """Fill in an extra field."""
         self.form.get_by_text("Extra Fields", exact=True).click()
         self.form.locator(f"[name=element_{name}]").fill(value)
         self.form.locator(f"[name=element_{name}]").blur()
 
     def save(self) -> None:
-        """Save, and wait until it is."""
+        """Save the form and wait until it closes."""
         self.form.get_by_role("button", name="Save").click()
         expect(self.form).to_be_hidden()
 
     def test_from_list(self, conn_id: str) -> str:
         """Press the Test icon in a connection's row.
 
-        :return: what the note says that comes up.
+        :return: the text of the message that appears.
         """
         self.page.goto(f"{self.address}/connections")
         self.row(conn_id).get_by_role("button", name="Test Connection").click()
-        expect(self.note).to_be_visible()
-        return self.note.inner_text()
+        expect(self.message).to_be_visible()
+        return self.message.inner_text()
 
     def row(self, conn_id: str) -> Locator:
         """A connection's row in the list."""
         return self.page.get_by_role("row").filter(has=self.page.get_by_text(conn_id, exact=True))
 
     def open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
-        """Open the page of a run's task; without a tab its log."""
+        """Open the page of a task of a run. Without a tab it shows the log."""
         self.page.goto(f"{self.address}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{tab}")
 
     @property
-    def note(self) -> Locator:
-        """The note that comes up after a test."""
+    def message(self) -> Locator:
+        """The message that appears after a test."""
         return self.page.locator("[data-scope=toast][data-part=root]").last
 
 
@@ -140,8 +141,8 @@ class Airflow3Pages:
 class Airflow2Pages:
     """The pages of Airflow 2.
 
-    :param page: the browser's tab.
-    :param address: Airflow's.
+    :param page: browser tab.
+    :param address: URL of Airflow.
     """
 
     page: Page
@@ -162,11 +163,11 @@ class Airflow2Pages:
 
     @property
     def form(self) -> Locator:
-        """The form as a whole."""
+        """The complete form."""
         return self.page.locator("#model_form")
 
     def types(self) -> list[str]:
-        """The connection types there are."""
+        """Return the available connection types."""
         return self.page.locator("#conn_type option").all_inner_texts()
 
     def choose_type(self, name: str) -> None:
@@ -176,7 +177,7 @@ class Airflow2Pages:
         expect(self.page.locator("[id^=extra__flowroute__]").first).to_be_visible()
 
     def standard_fields(self) -> list[str]:
-        """The labels of the standard fields that are shown."""
+        """Return the labels of the visible standard fields."""
         labels = [
             self.form.locator(f"label[for={name}]:visible")
             for name in ("description", "host", "schema", "login", "password", "port")
@@ -184,14 +185,14 @@ class Airflow2Pages:
         return [label.inner_text().strip() for label in labels if label.count()]
 
     def placeholder_of_host(self) -> str | None:
-        """What the empty host field says."""
+        """Return the placeholder of the host field."""
         return self.page.locator("#host").get_attribute("placeholder")
 
     def extra_fields(self) -> dict[str, tuple[str, str]]:
-        """Label and help of each extra, by its name."""
+        """Return label and help text of each extra by its name."""
         found = {}
-        for each in self.form.locator("[id^=extra__flowroute__]:visible").all():
-            name = each.get_attribute("id") or ""
+        for field_input in self.form.locator("[id^=extra__flowroute__]:visible").all():
+            name = field_input.get_attribute("id") or ""
             row = self.form.locator("tr").filter(has=self.page.locator(f"#{name}"))
             words = row.inner_text().split("\n")
             label, text = (word.strip() for word in words if word.strip())
@@ -206,29 +207,29 @@ class Airflow2Pages:
             self.page.locator(f"#{name}").fill(value)
 
     def set_extra(self, name: str, value: str) -> None:
-        """Fill in an extra."""
+        """Fill in an extra field."""
         self.page.locator(f"#extra__flowroute__{name}").fill(value)
 
     def save(self) -> None:
-        """Save, and wait until it is."""
+        """Save the form and wait until it closes."""
         self.form.get_by_role("button", name=re.compile("Save")).click()
         self.page.wait_for_url(lambda url: "/connection/add" not in url)
 
     def test_in_form(self) -> str:
         """Press the Test button of the form.
 
-        :return: what the note says that comes up.
+        :return: the text of the message that appears.
         """
-        before = self.note.inner_text() if self.note.count() else ""
+        before = self.message.inner_text() if self.message.count() else ""
         self.page.locator("#test-connection").click()
-        expect(self.note).not_to_have_text(before or re.compile("^$"))
-        return self.note.inner_text()
+        expect(self.message).not_to_have_text(before or re.compile("^$"))
+        return self.message.inner_text()
 
     def open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
-        """Open the page of a run's task."""
+        """Open the page of a task of a run."""
         self.page.goto(f"{self.address}/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}&tab={tab}")
 
     @property
-    def note(self) -> Locator:
-        """The note that comes up after a test."""
+    def message(self) -> Locator:
+        """The message that appears after a test."""
         return self.page.locator(".container .alert").first

@@ -1,4 +1,4 @@
-"""The form of a connection, as somebody sees it who opens Admin > Connections for the first time."""
+"""The form of a connection, as a user sees it under Admin > Connections."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.e2e_ui, pytest.mark.timeout(400)]
 VERSION = "2.11" if AIRFLOW_2 else "3"
 
 
-def test_flowroute_is_in_the_list_of_types(pages: Any):
+def test_flowroute_is_a_connection_type(pages: Any):
     pages.open_form()
 
     assert "Flowroute" in pages.types()
 
 
-def test_the_form_speaks_flowroutes_language_and_hides_what_has_no_meaning(pages: Any):
+def test_the_form_uses_flowroutes_terms_and_hides_unused_fields(pages: Any):
     pages.open_form()
     pages.choose_type("Flowroute")
 
@@ -35,7 +35,7 @@ def test_the_form_speaks_flowroutes_language_and_hides_what_has_no_meaning(pages
     assert pages.placeholder_of_host() == "https://api.flowroute.com (leave empty for this)"
 
 
-def test_each_extra_is_a_labelled_field_with_help(pages: Any, ui: Any):
+def test_each_extra_is_a_field_with_label_and_help(pages: Any, ui: Any):
     pages.open_form()
     pages.fill("flowroute_default", "", "ACCESS_KEY", "SECRET_KEY")
     picture(ui.pictures / f"connection-form-{VERSION}.png", pages.page, pages.form)
@@ -66,6 +66,6 @@ def test_a_connection_saved_in_the_form_works_in_a_dag_run(pages: Any, ui: Any):
 
 
 def extra_of(ui: Any, conn_id: str) -> dict[str, Any]:
-    """A connection's extra, as it is when a task reads it."""
+    """Return the extra of a connection, as a task reads it."""
     shown = json.loads(ui.cli("connections", "get", conn_id, "--output", "json"))[0]["extra_dejson"]
     return dict(shown if isinstance(shown, dict) else json.loads(shown))

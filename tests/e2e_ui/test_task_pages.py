@@ -1,4 +1,4 @@
-"""What the pages of a run's tasks show: the window, the story, and the way to the landed file."""
+"""The task pages of a run: the log and the link to the landed file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DAG_ID, RUN_ID = "flowroute_to_s3", "to_s3"
 
 @pytest.fixture(scope="module", autouse=True)
 def _run(ui: Any) -> None:
-    """A run that has landed a day."""
+    """Run the DAG that lands a day."""
     ui.add("flowroute_for_s3", ui.flowroute.secret_key)
     date = "--exec-date" if AIRFLOW_2 else "--logical-date"
     ui.cli("dags", "trigger", DAG_ID, "--run-id", RUN_ID, date, datetime.now(UTC).isoformat())
     assert ui.state_of(RUN_ID) == "success"
 
 
-def test_the_landing_leads_to_its_file_in_the_clouds_console(pages: Any):
+def test_the_landing_links_to_its_file_in_the_cloud_console(pages: Any):
     pages.open_task(DAG_ID, RUN_ID, "land", "details")
 
     link = pages.page.locator("a", has_text="Landed file")
@@ -33,17 +33,17 @@ def test_the_landing_leads_to_its_file_in_the_clouds_console(pages: Any):
     )
 
 
-@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 puts many lines of its own beside a task's")
-def test_the_logs_tell_the_story_in_order_and_nothing_else(pages: Any, ui: Any):
-    told = {}
+@pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 adds many lines of its own")
+def test_the_logs_show_each_step_in_order_and_no_other_line(pages: Any, ui: Any):
+    logs = {}
     for task in ("create", "wait", "land"):
         pages.open_task(DAG_ID, RUN_ID, task, "")
         expect(pages.page.get_by_text("Post Execute")).to_be_visible()
         text = pages.page.inner_text("body")
-        told[task] = re.findall(r"\] ((?:INFO|WARNING|ERROR) - .*)", text)
+        logs[task] = re.findall(r"\] ((?:INFO|WARNING|ERROR) - .*)", text)
 
     export_id = ui.flowroute.exports[-1].id
-    assert told == {
+    assert logs == {
         "create": [
             "INFO - Calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC, filters: {'direction': 'inbound'}",
             f"INFO - Created export {export_id}.",

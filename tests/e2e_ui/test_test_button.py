@@ -1,4 +1,4 @@
-"""The Test button: green for good keys; for bad ones it says what to mend, and never shows a key."""
+"""The Test button: it succeeds for correct keys, explains wrong keys, and never shows a key."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ WRONG = "a-wrong-key-that-nobody-may-see"
 
 
 @airflow_2
-def test_the_button_in_the_form_is_green_for_good_keys_and_says_what_to_mend_for_bad_ones(
-    pages: Any, ui: Any
-):
+def test_the_button_in_the_form_accepts_good_keys_and_explains_bad_ones(pages: Any, ui: Any):
     flowroute = ui.flowroute
     pages.open_form()
     pages.fill("my_flowroute", flowroute.url, flowroute.access_key, flowroute.secret_key)
 
     assert pages.test_in_form().strip() == f"Connected to {flowroute.url}: the keys are good."
-    assert "alert-success" in (pages.note.get_attribute("class") or "")
+    assert "alert-success" in (pages.message.get_attribute("class") or "")
 
     pages.page.locator("#password").fill(WRONG)
     said = pages.test_in_form()
@@ -35,11 +33,11 @@ def test_the_button_in_the_form_is_green_for_good_keys_and_says_what_to_mend_for
     assert "check its Access Key (login) and Secret Key (password)" in said
     assert WRONG not in said
     assert flowroute.secret_key not in pages.page.content()
-    picture(ui.pictures / "connection-test-2.11.png", pages.page, pages.note)
+    picture(ui.pictures / "connection-test-2.11.png", pages.page, pages.message)
 
 
 @airflow_3
-def test_the_icon_in_the_list_tells_good_keys_from_bad_where_the_port_is_stored(pages: Any, ui: Any):
+def test_the_icon_in_the_list_works_if_the_port_is_stored(pages: Any, ui: Any):
     ui.add("good_keys", ui.flowroute.secret_key)
     ui.add("bad_keys", WRONG)
     pages.page.set_viewport_size({"width": 1100, "height": 620})
@@ -49,23 +47,23 @@ def test_the_icon_in_the_list_tells_good_keys_from_bad_where_the_port_is_stored(
 
     assert "check its Access Key (login) and Secret Key (password)" in said
     assert WRONG not in pages.page.content()
-    picture(ui.pictures / "connection-test-3.png", pages.page, pages.row("bad_keys"), pages.note)
+    picture(ui.pictures / "connection-test-3.png", pages.page, pages.row("bad_keys"), pages.message)
 
 
 @airflow_3
 @pytest.mark.xfail(
-    strict=True, reason="3.3.2 sends port 0 for a connection without a port, and refuses it then"
+    strict=True, reason="3.3.2 sends port 0 for a connection without a port and then rejects it"
 )
-def test_the_icon_in_the_list_is_green_without_a_port(pages: Any, ui: Any):
-    ui.add("no_port", ui.flowroute.secret_key, port=None)
+def test_the_icon_in_the_list_works_without_a_port(pages: Any, ui: Any):
+    ui.add("no_port", ui.flowroute.secret_key, with_port=False)
 
     assert "Connected to" in pages.test_from_list("no_port")
 
 
 @airflow_3
-def test_the_rest_api_tests_what_was_saved(ui: Any):
-    ui.add("rest_good", ui.flowroute.secret_key, port=None)
-    ui.add("rest_bad", WRONG, port=None)
+def test_the_rest_api_tests_the_saved_connection(ui: Any):
+    ui.add("rest_good", ui.flowroute.secret_key, with_port=False)
+    ui.add("rest_bad", WRONG, with_port=False)
 
     assert rest_test(ui, "rest_good") == (True, f"Connected to {ui.flowroute.url}: the keys are good.")
     good, said = rest_test(ui, "rest_bad")
@@ -75,12 +73,12 @@ def test_the_rest_api_tests_what_was_saved(ui: Any):
     assert WRONG not in said
 
 
-def test_the_command_tests_what_was_saved(ui: Any):
-    ui.add("command_good", ui.flowroute.secret_key, port=None)
-    ui.add("command_bad", WRONG, port=None)
+def test_the_command_tests_the_saved_connection(ui: Any):
+    ui.add("command_good", ui.flowroute.secret_key, with_port=False)
+    ui.add("command_bad", WRONG, with_port=False)
 
     good = ui.cli("connections", "test", "command_good")
-    bad = ui.cli("connections", "test", "command_bad", ends_with=0 if AIRFLOW_2 else 1)
+    bad = ui.cli("connections", "test", "command_bad", exit_code=0 if AIRFLOW_2 else 1)
 
     assert "Connection success!" in good
     assert "Connection failed!" in bad
@@ -89,7 +87,7 @@ def test_the_command_tests_what_was_saved(ui: Any):
 
 
 def rest_test(ui: Any, conn_id: str) -> tuple[bool, str]:
-    """Test a connection by its id, as the documentation shows it."""
+    """Test a connection by its ID, as the documentation shows."""
     token = post(ui, "/auth/token", {"username": "admin", "password": ui.password})["access_token"]
     body = {"connection_id": conn_id, "conn_type": "flowroute"}
     answer = post(ui, "/api/v2/connections/test", body, Authorization=f"Bearer {token}")

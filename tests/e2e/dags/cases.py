@@ -1,6 +1,6 @@
-"""One DAG a case, each run once: create (and wait), land. The cases come from the file that E2E_CASES names.
+"""One DAG for each case, which runs once: create, wait and land. E2E_CASES is the path of the cases.
 
-Before and after each task's own work its process says who it is, in a file, and may stay there to be killed.
+Before and after its own work, each task writes its process ID to a file. It may stop there to be killed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 
 
-def say(directory, ti, point):
-    """Leave this process's id in a file that appears whole."""
+def write_process_id(directory, ti, point):
+    """Write the process ID to a file atomically."""
     file = Path(directory, f"{ti.task_id}.{ti.try_number}.{point}")
     part = file.with_suffix(".part")
     part.write_text(str(os.getpid()))
@@ -27,10 +27,10 @@ def say(directory, ti, point):
 
 
 def hooks(directory, held_at):
-    """``pre_execute`` and ``post_execute`` of a task; ``held_at`` is where its first try stays, for good."""
+    """Return ``pre_execute`` and ``post_execute`` of a task. The first try never leaves the point ``held_at``."""
 
     def at(point, ti):
-        say(directory, ti, point)
+        write_process_id(directory, ti, point)
         while held_at == point and ti.try_number == 1:
             time.sleep(0.1)
 
@@ -44,7 +44,7 @@ def hooks(directory, held_at):
 
 
 def dag_of(case):
-    """The pipeline of a case, which waits in the way the case says."""
+    """Return the DAG of a case, which waits in the mode of the case."""
     conn_id = case["name"]
     common = {"flowroute_conn_id": conn_id, "retries": 3, "retry_delay": timedelta(seconds=1)}
     with DAG(
@@ -67,14 +67,14 @@ def dag_of(case):
             **common,
             **hooks(case["directory"], None),
         )
-        if case["goes_on"]:
+        if case["run_continues"]:
 
             @task
-            def go_on(directory):
+            def keep_running(directory):
                 while not Path(directory, "may_end").exists():
                     time.sleep(0.1)
 
-            go_on(case["directory"])
+            keep_running(case["directory"])
         if case["mode"] == "plain":
             wait = CdrExportSensor(
                 task_id="wait", export_id=create.output, deferrable=True, poke_interval=1, **common
@@ -83,5 +83,5 @@ def dag_of(case):
     return dag
 
 
-for each in json.loads(Path(os.environ["E2E_CASES"]).read_text()):
-    globals()[each["name"]] = dag_of(each)
+for case in json.loads(Path(os.environ["E2E_CASES"]).read_text()):
+    globals()[case["name"]] = dag_of(case)

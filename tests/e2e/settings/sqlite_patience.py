@@ -1,3 +1,3 @@
-"""For Airflow 2, whose tasks write to the database themselves: wait for each other instead of giving up."""
+"""Settings for Airflow 2, whose tasks write to the database: wait for the lock instead of failing."""
 
 CONNECT_ARGS = {"timeout": 120}

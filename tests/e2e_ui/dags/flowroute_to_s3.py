@@ -1,4 +1,4 @@
-"""Lands a day on what Airflow takes for Amazon S3, for the link that leads there."""
+"""Land a day in a memory file system that Airflow uses as Amazon S3, to test the link."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import Cd
 try:
     from airflow.sdk.io import attach
 except ImportError:  # Airflow 2
-    from airflow.io.store import attach
+    from airflow.io.store import attach  # type: ignore[import-not-found,no-redef]
 
 attach("s3", "aws_default", fs=MemoryFileSystem())
 
