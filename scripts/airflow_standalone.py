@@ -21,6 +21,8 @@ from airflow_env import AIRFLOW_VERSION, airflow, airflow_env, end_of
 
 AIRFLOW_2 = AIRFLOW_VERSION.startswith("2.")
 HEALTHY_WITHIN = 240
+# A proxy of the developer cannot reach the loopback of this machine.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def ui_env(home: Path, port: int) -> dict[str, str]:
@@ -75,11 +77,16 @@ def connection_with_port(connection: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(env: dict[str, str], connection: dict[str, Any], log: Path) -> None:
-    """Create the database and save the connection in it: the UI does not list one from the environment."""
-    file = Path(env["AIRFLOW_HOME"]) / "connections.json"
-    file.write_text(json.dumps({"flowroute_default": connection_with_port(connection)}))
+    """Create the database and save the connection in it."""
     log.unlink(missing_ok=True)
     run(env, log, "db", "migrate")
+    save_connection(env, connection, log)
+
+
+def save_connection(env: dict[str, str], connection: dict[str, Any], log: Path) -> None:
+    """Save ``flowroute_default`` in the database: the UI does not list a connection from the environment."""
+    file = Path(env["AIRFLOW_HOME"]) / "connections.json"
+    file.write_text(json.dumps({"flowroute_default": connection_with_port(connection)}))
     run(env, log, "connections", "import", "--overwrite", str(file))
 
 
@@ -147,12 +154,28 @@ def in_session(session: int) -> list[int]:
     return members
 
 
+def api(address: str, path: str, body: dict[str, Any], password: str) -> dict[str, Any]:
+    """Send a POST request to the API of Airflow 3 as the user admin, and return the answer.
+
+    :raises HTTPError: the answer is an error.
+    """
+    token = _post(address + "/auth/token", {"username": "admin", "password": password})["access_token"]
+    return _post(address + path, body, Authorization=f"Bearer {token}")
+
+
+def _post(url: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}, method="POST"
+    )
+    with DIRECT.open(request, timeout=30) as answer:
+        return dict(json.load(answer))
+
+
 def healthy(address: str) -> bool:
     """Return whether every component of Airflow reports that it is healthy."""
     path = "/health" if AIRFLOW_2 else "/api/v2/monitor/health"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(address + path, timeout=5) as answer:
+        with DIRECT.open(address + path, timeout=5) as answer:
             parts = json.load(answer)
     except (OSError, ValueError):
         return False

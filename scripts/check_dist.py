@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 PACKAGE = "airflow_provider_flowroute"
-CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
+CHECKOUT = Path(__file__).resolve().parent.parent
 IN_WHEEL = (
     "__init__.py",
     "py.typed",
@@ -19,8 +20,7 @@ IN_WHEEL = (
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
 )
-ENTRY_POINTS = ("[apache_airflow_provider]",)
-EXTRAS = {"landing", "simulator"}
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 IN_SDIST = (
     "pyproject.toml",
     "Makefile",
@@ -48,7 +48,9 @@ def check_wheel(path: Path, tag: str) -> list[str]:
     wrong += [
         f"has {name}" for name in names if name.split("/")[0] not in (PACKAGE, meta) or "/tests/" in name
     ]
-    wrong += [f"has no entry point {name}" for name in ENTRY_POINTS if name not in entry_points]
+    wrong += [
+        f"has no entry point {name}" for name in PROJECT["entry-points"] if f"[{name}]" not in entry_points
+    ]
     if not any(name.endswith("/LICENSE") for name in names):
         wrong.append("lacks LICENSE")
     return wrong + check_metadata(metadata, tag)
@@ -70,12 +72,12 @@ def check_metadata(metadata: Message, tag: str) -> list[str]:
     requirements = metadata.get_all("Requires-Dist", [])
     if any(" @ " in line or "://" in line for line in requirements):
         wrong.append("has a requirement with a URL")
-    missing = EXTRAS - set(metadata.get_all("Provides-Extra", []))
+    missing = set(PROJECT["optional-dependencies"]) - set(metadata.get_all("Provides-Extra", []))
     wrong += [f"lacks the extra {name}" for name in sorted(missing)]
     version = metadata["Version"]
     if tag and tag != f"v{version}":
         wrong.append(f"is version {version}, but the tag is {tag}")
-    if tag and f"## [{version}]" not in CHANGELOG.read_text():
+    if tag and f"## [{version}]" not in (CHECKOUT / "CHANGELOG.md").read_text():
         wrong.append(f"is version {version}, which CHANGELOG.md does not mention")
     return wrong
 

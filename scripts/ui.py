@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 
 import click
 from airflow_env import AIRFLOW_VERSION, CHECKOUT, DAG, SAMPLE_DAY, airflow
 from airflow_standalone import (
     AIRFLOW_2,
+    api,
     failure,
     free_port,
     password,
@@ -33,6 +36,8 @@ from airflow_provider_flowroute.simulator import FlowrouteSimulator
 # Each Airflow version needs a database of its own.
 HOME = CHECKOUT / ".airflow-ui" / ".".join(AIRFLOW_VERSION.split(".")[:2])
 DAG_KNOWN_WITHIN = 60
+RUN_ID = f"demo_{SAMPLE_DAY}"
+DAY = timedelta(days=1)
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -63,30 +68,58 @@ def check_port(port: int, use: str, option: str) -> int:
         ) from error
 
 
-def run_sample_day(env: dict[str, str], log: Path) -> None:
-    """Unpause the example DAG, so that the scheduler runs yesterday, and trigger the sample day.
+def start_runs(address: str, env: dict[str, str], log: Path) -> None:
+    """Trigger the sample day, and unpause the example DAG so that the scheduler runs yesterday.
 
     :raises ClickException: Airflow did not find the DAG in time, or refused the run.
     """
     deadline = time.monotonic() + DAG_KNOWN_WITHIN
-    date = "--exec-date" if AIRFLOW_2 else "--logical-date"
-    end = f"{SAMPLE_DAY + timedelta(days=1)}T00:00:00+00:00"
-    trigger = airflow("dags", "trigger", DAG, "--run-id", f"demo_{SAMPLE_DAY}", date, end)
-    while True:
-        done = subprocess.run(
-            trigger, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        if not done.returncode or "already exists" in done.stdout + done.stderr:  # by an earlier `make ui`
-            break
+    trigger = trigger_by_command if AIRFLOW_2 else trigger_by_api
+    while error := trigger(address, env):
         if time.monotonic() > deadline:
-            log.write_text(done.stdout + done.stderr)
-            raise failure(f"airflow dags trigger {DAG} failed", log)
+            raise click.ClickException(f"{DAG} cannot be triggered: {error}")
+        time.sleep(1)
     run(env, log, "dags", "unpause", DAG)
+
+
+def trigger_by_command(_: str, env: dict[str, str]) -> str:
+    """Trigger the sample day in Airflow 2. Return the error, or nothing."""
+    command = [
+        "dags",
+        "trigger",
+        DAG,
+        "--run-id",
+        RUN_ID,
+        "--exec-date",
+        f"{SAMPLE_DAY + DAY}T00:00:00+00:00",
+    ]
+    done = subprocess.run(
+        airflow(*command), env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    exists = "already exists" in done.stdout + done.stderr  # from an earlier `make ui`
+    return done.stderr[-2000:] if done.returncode and not exists else ""
+
+
+def trigger_by_api(address: str, env: dict[str, str]) -> str:
+    """Trigger the sample day in Airflow 3, whose command cannot set a data interval. Return the error, or nothing."""
+    start, end = (f"{day}T00:00:00Z" for day in (SAMPLE_DAY, SAMPLE_DAY + DAY))
+    body = {
+        "dag_run_id": RUN_ID,
+        "logical_date": start,
+        "data_interval_start": start,
+        "data_interval_end": end,
+    }
+    try:
+        api(address, f"/api/v2/dags/{DAG}/dagRuns", body, password(Path(env["AIRFLOW_HOME"])))
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.CONFLICT:  # a run from an earlier `make ui`
+            return f"{error}\n{error.read().decode()[-2000:]}"
+    return ""
 
 
 def print_guide(address: str, flowroute: FlowrouteSimulator) -> None:
     """Print what to look at."""
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    yesterday = datetime.now(UTC).date() - DAY
     dag, connections = (
         (f"dags/{DAG}/grid", "connection/list/") if AIRFLOW_2 else (f"dags/{DAG}", "connections")
     )
@@ -94,7 +127,7 @@ def print_guide(address: str, flowroute: FlowrouteSimulator) -> None:
         "Look at:\n"
         f"  {address}/{dag}\n"
         f"      the runs for {SAMPLE_DAY} and {yesterday}: create, wait, land, report.\n"
-        "      The run for yesterday starts at 02:00 UTC: until then, calls may be missing.\n"
+        "      Until 02:00 UTC the run for yesterday waits for calls that end late.\n"
         f"  {address}/{connections}\n"
         "      the connection flowroute_default. Press its Test button.\n"
         f"  {os.path.relpath(HOME / 'lake')}\n"
@@ -118,7 +151,7 @@ def serve(port: int, flowroute: FlowrouteSimulator, log: Path) -> None:
             f"Airflow {AIRFLOW_VERSION}: [bold green]{address}[/]  user admin, password {password(HOME)}"
         )
         with console.status(f"{DAG}: starting the runs ..."):
-            run_sample_day(env, HOME / "runs.log")
+            start_runs(address, env, log)
         print_guide(address, flowroute)
         console.print(f"Log: {os.path.relpath(log)}. Stop with Ctrl-C.")
         process.wait()

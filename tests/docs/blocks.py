@@ -1,4 +1,4 @@
-"""The code blocks of the documentation: found by Sybil, and run or checked by what language they are in."""
+"""Code blocks of the documentation: Sybil finds them, and each is run or checked according to its language."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 from airflow_provider_flowroute.exceptions import FlowrouteError
+from airflow_provider_flowroute.simulator.cli import main as cli
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
-EXTRAS = {"landing", "simulator"}
+EXTRAS = set(tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+#: URL of the simulator when it starts with its default port.
+SIMULATOR = f"http://127.0.0.1:{next(option.default for option in cli.params if option.name == 'port')}"
 
 _FENCE = re.compile(r'(?P<language>[\w+-]*)(?:[ \t]+title="(?P<title>[^"\n]+)")?[^\n]*\n')
 
 
 class BlockParser:
-    """Finds every fenced block, also those in a language that nobody knows how to check."""
+    """Find every fenced block, also those in a language without a check."""
 
     lexer = RawFencedCodeBlockLexer(_FENCE)
 
     def __call__(self, document: Document) -> Iterable[Region]:
-        """Give each block, to be checked by its language."""
+        """Yield each block with the check for its language."""
         for region in self.lexer(document):
             region.parsed = region.lexemes["source"]
             region.evaluator = evaluate
@@ -45,12 +48,12 @@ class BlockParser:
 
 
 def read(page: Path) -> Document:
-    """Parse a page. `<!-- skip: next "reason" -->` leaves the next block out."""
+    """Parse a page. `<!-- skip: next "reason" -->` skips the next block."""
     return Document.parse(str(page), BlockParser(), SkipParser())
 
 
 def project(page: Path) -> dict[str, str]:
-    """The files of a page that shows a project with tests of its own, by their names; otherwise none."""
+    """Return the files of a page that shows a project with tests of its own, by name; else none."""
     titled = {
         region.lexemes["title"]: region.lexemes["source"]
         for _, region in read(page).regions
@@ -63,20 +66,20 @@ def evaluate(example: Example) -> None:
     """Run or check a block."""
     language, title = (example.region.lexemes[name] for name in ("language", "title"))
     if title and title in project(Path(example.path)):
-        return  # run as part of that project
+        return  # runs as part of that project
     where = f"{Path(example.path).name}, line {example.line}"
-    assert language in CHECKS, f"{where}: no way to check a block in {language or 'no language'!r} is known"
+    assert language in CHECKS, f"{where}: there is no check for a block in {language or 'no language'!r}"
     try:
         CHECKS[language](example)
-    except (ValueError, AssertionError, SystemExit, FlowrouteError, sqlglot.ParseError) as wrong:
-        raise AssertionError(f"{where}: {wrong}") from wrong
+    except (ValueError, AssertionError, SystemExit, FlowrouteError, sqlglot.ParseError) as error:
+        raise AssertionError(f"{where}: {error}") from error
 
 
 def check_console(example: Example) -> None:
-    """Check each command after a prompt; the rest is what they print."""
+    """Check each command after a prompt. The other lines are output."""
     text = re.sub(r"\\\n", " ", example.parsed)
     commands = re.findall(r"^\$ (.+)$", text, re.MULTILINE)
-    assert commands, "no line begins with a prompt: is it bash?"
+    assert commands, "no line begins with a prompt. If it is a script, call it bash."
     for command in commands:
         check_command(command, example.namespace)
 
@@ -89,12 +92,12 @@ def check_bash(example: Example) -> None:
 
 
 def check_command(command: str, namespace: dict[str, Any]) -> None:
-    """Check that a command is there and takes what it is given."""
+    """Check that a command exists and accepts its arguments."""
     words = shlex.split(command, comments=True)
-    while words and re.match(r"\w+=", words[0]):  # variables for this command alone
+    while words and re.match(r"\w+=", words[0]):  # variables of this command only
         words = words[1:]
     check = COMMANDS.get(words[0]) if words else None
-    assert check, f"no way to check {command!r} is known"
+    assert check, f"there is no check for {command!r}"
     check(words[1:], namespace)
 
 
@@ -132,9 +135,8 @@ def _export(words: list[str], namespace: dict[str, Any]) -> None:
 
     for name, _, value in (word.partition("=") for word in words):
         if name.startswith("AIRFLOW_CONN_"):
-            with namespace[
-                "monkeypatch"
-            ].context() as patch:  # later blocks are not to meet the real Flowroute
+            # Later blocks must not reach the real Flowroute.
+            with namespace["monkeypatch"].context() as patch:
                 patch.setenv(name, value)
                 FlowrouteHook(name.removeprefix("AIRFLOW_CONN_").lower()).get_conn()
         else:
@@ -150,17 +152,17 @@ def _curl(words: list[str], namespace: dict[str, Any]) -> None:
     parser.add_argument("-d", dest="data")
     given = parser.parse_args(words)
     body = json.loads(given.data) if given.data else None
-    local = "http://127.0.0.1:8080"  # where the simulator says it is
-    if given.url.startswith(local):
-        url = given.url.replace(local, namespace["flowroute"].url)
+    if "://127.0.0.1" in given.url:
+        assert given.url.startswith(f"{SIMULATOR}/"), f"the simulator's default address is {SIMULATOR}"
+        url = given.url.replace(SIMULATOR, namespace["flowroute"].url)
         answer = requests.request(given.method, url, json=body, timeout=10)
         assert answer.ok, f"{given.url} answers {answer.status_code}: {answer.text}"
 
 
 def check_sql(example: Example) -> None:
-    """Parse what is for a database that is not here, in that database's own dialect: the block's title."""
+    """Parse SQL in the dialect that the title of the block names."""
     title = example.region.lexemes["title"]
-    assert title, 'which database is this for? Say title="Snowflake"'
+    assert title, 'the block does not name its database, for example title="Snowflake"'
     text = re.sub(r"\{\{.*?\}\}", "2026-11-23", example.parsed)  # Airflow's template
     for statement in sqlglot.parse(text, dialect=title.lower()):
         known = statement is not None and not isinstance(statement, sqlglot.exp.Command)
@@ -168,7 +170,7 @@ def check_sql(example: Example) -> None:
 
 
 def _shown_only(_: Example) -> None:
-    """Nothing to run it with here."""
+    """Check nothing."""
 
 
 COMMANDS: dict[str, Callable[[list[str], dict[str, Any]], None]] = {

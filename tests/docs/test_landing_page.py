@@ -1,4 +1,4 @@
-"""What the page about the landed file says is so."""
+"""The statements of the page about the landed file are true."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -18,7 +19,7 @@ KINDS = ("string", "timestamp", "decimal", "int32")
 PAGE = (Path(__file__).parents[2] / "docs" / "landing.md").read_text()
 
 
-def test_the_schema_is_the_one_that_is_written():
+def test_the_page_shows_the_schema_of_a_landed_file():
     written = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]*\| ([^|]+) \|$", PAGE, re.MULTILINE)
     written = [row for row in written if row[0] in COLUMNS and row[1].split("[")[0].split("(")[0] in KINDS]
     names = [name for name, *_ in written]
@@ -29,7 +30,14 @@ def test_the_schema_is_the_one_that_is_written():
         assert ("Required" in meaning) == (name in REQUIRED)
 
 
-def test_duckdb_answers_the_question_about_a_month(client: FlowrouteClient, tmp_path: Path):
+def fetch(query: str) -> list[Any]:
+    """Run a query in DuckDB and return its rows."""
+    relation = duckdb.sql(query)
+    assert relation is not None
+    return relation.fetchall()
+
+
+def test_the_duckdb_query_returns_the_totals_of_a_month(client: FlowrouteClient, tmp_path: Path):
     exports = []
     for day in range(1, 4):
         window = {
@@ -41,14 +49,14 @@ def test_duckdb_answers_the_question_about_a_month(client: FlowrouteClient, tmp_
             stage(exports[-1], download, tmp_path / f"2026-11-{day:02d}.parquet", "parquet")
     [query] = re.findall(r'```sql title="DuckDB"\n(.*?)```', PAGE, re.DOTALL)
 
-    rows = duckdb.sql(query.replace("s3://my-lake/cdrs", str(tmp_path))).fetchall()
+    rows = fetch(query.replace("s3://my-lake/cdrs", str(tmp_path)))
 
     assert {direction.lower() for direction, *_ in rows} == {"inbound", "outbound"}
     assert sum(calls for _, calls, *_ in rows) == sum(export.num_calls or 0 for export in exports)
     assert abs(sum(usd for *_, usd in rows) - sum(export.total_cost or 0 for export in exports)) < Decimal(
         "0.00001"
     )
-    columns = duckdb.sql(f"DESCRIBE SELECT * FROM '{tmp_path}/*.parquet'").fetchall()
+    columns = fetch(f"DESCRIBE SELECT * FROM '{tmp_path}/*.parquet'")
     types = {name: kind for name, kind, *_ in columns}
     assert (types["start_time"], types["total_cost"], types["duration"], types["destination"]) == (
         "TIMESTAMP WITH TIME ZONE",
@@ -56,5 +64,5 @@ def test_duckdb_answers_the_question_about_a_month(client: FlowrouteClient, tmp_
         "INTEGER",
         "VARCHAR",
     )
-    [(first,)] = duckdb.sql(f"SELECT min(start_time) FROM '{tmp_path}/*.parquet'").fetchall()
+    [(first,)] = fetch(f"SELECT min(start_time) FROM '{tmp_path}/*.parquet'")
     assert datetime(2026, 11, 1, tzinfo=UTC) <= first < datetime(2026, 11, 2, tzinfo=UTC)

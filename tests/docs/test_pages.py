@@ -1,4 +1,4 @@
-"""What the documentation shows works: each block of each page, those of pages yet to be written included."""
+"""Every block of every page of the documentation works."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from unittest import SkipTest
 import pytest
 from packaging.version import Version
 
-from .blocks import CHECKOUT, PAGES, project, read
+from .blocks import CHECKOUT, PAGES, SIMULATOR, project, read
 
 pytest_plugins = ["pytester"]
 
-#: For blocks that need a newer one: `<!-- skip: next if(airflow < (3, 3), reason="...") -->`.
+#: For blocks that need a newer Airflow: `<!-- skip: next if(airflow < (3, 3), reason="...") -->`.
 AIRFLOW = Version(version("apache-airflow")).release
 
 PROJECTS = [page for page in PAGES if project(page)]
@@ -37,12 +37,12 @@ def test_every_block_of_a_page_works(
     )
 
     for example in document.examples():
-        with suppress(SkipTest):  # the page says why it is left out here
+        with suppress(SkipTest):  # the page states the reason
             example.evaluate()
 
 
 @pytest.mark.parametrize(
-    ("block", "said"),
+    ("block", "message"),
     [
         ("python\n1 / 0", "division by zero"),
         ("console\n$ make coffee", "the Makefile has no .'coffee'."),
@@ -51,24 +51,25 @@ def test_every_block_of_a_page_works(
         ('console\n$ export AIRFLOW_CONN_FLOWROUTE_DEFAULT=\'{"conn_type": "flowroute"}\'', "no Access Key"),
         ("bash\npip install 'airflow-provider-flowroute[sim]'", "no such extra: {'sim'}"),
         ("bash\npython -m airflow_provider_flowroute.simulators", "there is no such module"),
-        ("bash\ncurl http://127.0.0.1:8080/_simulator/fault", "answers 404"),
-        ("bash\ncurl http://127.0.0.1:8080/ -d '{'", "Expecting property name"),
-        ("bash\nrm -rf /", "no way to check 'rm -rf /' is known"),
+        (f"bash\ncurl {SIMULATOR}/_simulator/fault", "answers 404"),
+        (f"bash\ncurl {SIMULATOR}/ -d '{{'", "Expecting property name"),
+        ("bash\ncurl http://127.0.0.1:9/", "the simulator's default address is"),
+        ("bash\nrm -rf /", "there is no check for 'rm -rf /'"),
         ("json\n{", "Expecting property name"),
         ("toml\na =", "Invalid value"),
-        ("\nwhatever", "no way to check a block in 'no language' is known"),
+        ("\nwhatever", "there is no check for a block in 'no language'"),
     ],
 )
-def test_a_block_that_does_not_work_is_found(
-    block: str, said: str, flowroute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_block_that_does_not_work_is_reported(
+    block: str, message: str, flowroute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     page = tmp_path / "page.md"
-    page.write_text(f"Some words.\n\n```{block}\n```\n")
+    page.write_text(f"A page.\n\n```{block}\n```\n")
     document = read(page)
     document.namespace.update(flowroute=flowroute, monkeypatch=monkeypatch)
 
     [example] = document.examples()
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(Exception, match=message) as caught:
         example.evaluate()
     assert isinstance(caught.value, ZeroDivisionError) or str(caught.value).startswith("page.md, line 3: ")
 
@@ -76,7 +77,7 @@ def test_a_block_that_does_not_work_is_found(
 @pytest.mark.airflow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", PROJECTS, ids=name_of)
-def test_the_project_that_a_page_shows_passes_in_a_directory_of_its_own_and_is_quick(
+def test_a_project_of_a_page_passes_in_its_own_directory_and_is_fast(
     page: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ):
     for name, code in project(page).items():
@@ -91,8 +92,8 @@ def test_the_project_that_a_page_shows_passes_in_a_directory_of_its_own_and_is_q
     assert set(outcomes) <= {"passed", "warnings"}
     assert outcomes["passed"] == sum(code.count("\ndef test_") for code in project(page).values())
     slowest = max(float(seconds) for seconds in re.findall(r"([\d.]+)s call", result.stdout.str()))
-    assert slowest < 30, "a wait took the poke_interval of a minute"
+    assert slowest < 30, "a wait took the poke_interval of one minute"
 
 
-def test_there_is_a_project_to_copy():
+def test_a_page_shows_a_project_to_copy():
     assert [name_of(page) for page in PROJECTS] == ["docs/simulator.md"]

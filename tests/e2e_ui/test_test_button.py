@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from typing import Any
 
 import pytest
-from airflow_standalone import AIRFLOW_2
+from airflow_standalone import AIRFLOW_2, api
 
 from .pages import picture
 
@@ -88,20 +86,6 @@ def test_the_command_tests_the_saved_connection(ui: Any):
 
 def rest_test(ui: Any, conn_id: str) -> tuple[bool, str]:
     """Test a connection by its ID, as the documentation shows."""
-    token = post(ui, "/auth/token", {"username": "admin", "password": ui.password})["access_token"]
     body = {"connection_id": conn_id, "conn_type": "flowroute"}
-    answer = post(ui, "/api/v2/connections/test", body, Authorization=f"Bearer {token}")
+    answer = api(ui.address, "/api/v2/connections/test", body, ui.password)
     return answer["status"], answer["message"]
-
-
-def post(ui: Any, path: str, body: dict[str, str], **headers: str) -> dict[str, Any]:
-    """Send a request to Airflow."""
-    request = urllib.request.Request(
-        ui.address + path,
-        json.dumps(body).encode(),
-        {"Content-Type": "application/json", **headers},
-        method="POST",
-    )
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request, timeout=30) as answer:
-        return dict(json.load(answer))
