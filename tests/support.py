@@ -58,8 +58,8 @@ def client_of(flowroute: FlowrouteSimulator, **options: Any) -> FlowrouteClient:
 def client_at(url: str, *keys: str, **options: Any) -> FlowrouteClient:
     """Return a client for an API at any address."""
     access_key, secret_key = keys or ("the-access-key", SECRET_KEY)
-    defaults = {"connect_timeout": 5, "read_timeout": 5, "retries": 3}
-    return FlowrouteClient(access_key, secret_key, url, name="my_flowroute", **{**defaults, **options})
+    patience = {"connect_timeout": 5, "read_timeout": 5, "retries": 3}
+    return FlowrouteClient(access_key, secret_key, url, name="my_flowroute", **{**patience, **options})
 
 
 def read_file(client: FlowrouteClient, export: CdrExport) -> bytes:
