@@ -204,8 +204,8 @@ def polars(url: str, export_id: str, out: Path) -> _Work:
 
 
 CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
-    "parquet": lambda *a: landing(*a, "parquet"),
-    "csv.gz": lambda *a: landing(*a, "csv.gz"),
+    "parquet": lambda url, export_id, out: landing(url, export_id, out, "parquet"),
+    "csv.gz": lambda url, export_id, out: landing(url, export_id, out, "csv.gz"),
     "download": download,
     "inflate": inflating,
     "open_csv + write": parse_and_write,

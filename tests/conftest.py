@@ -27,7 +27,7 @@ from tests.support import PARAMETERS, SECRET_KEY, FakeClock, client_of  # noqa: 
 
 pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]
 
-# The same examples each time, so that a run that is red for one is red for all.
+# Every run uses the same examples, so a failure is a failure for everybody.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
 settings.load_profile("flowroute")
 

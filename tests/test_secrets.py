@@ -120,7 +120,8 @@ def trouble(request: pytest.FixtureRequest) -> Iterator[Trouble]:
     if request.param in status:
         answer = lambda answer: answer.send(status[request.param], Location=SIGNED)  # noqa: E731
     with serving(answer) as server:
-        url, options = server.url, {}
+        url = server.url
+        options: dict[str, Any] = {}
         if request.param == "closed port":
             url = f"http://127.0.0.1:{a_closed_port()}"
         elif request.param == "unknown host":

@@ -31,9 +31,10 @@ def links_of(dag: Any, map_index: int = -1) -> dict[str, str | None]:
         [run] = session.query(DagRun).filter(DagRun.dag_id == dag.dag_id).all()
         run_id = run.run_id
         if AIRFLOW_2:  # what the webserver does, with the DAG as it is stored
-            from airflow.serialization.serialized_objects import SerializedDAG
+            from airflow.serialization import serialized_objects
 
-            task = SerializedDAG.from_dict(SerializedDAG.to_dict(dag)).get_task("land")
+            stored: Any = serialized_objects.SerializedDAG  # type: ignore[attr-defined]
+            task = stored.from_dict(stored.to_dict(dag)).get_task("land")
             ti = run.get_task_instance("land", session=session, map_index=map_index)
             return {name: task.get_extra_links(ti, name) or None for name in task.extra_links}
 

@@ -115,6 +115,7 @@ def test_each_account_lands_its_own_calls(recipes, run_dag, lake, monkeypatch):
         assert outcome.state == "success"
         for name, account in (("us", us), ("emea", emea)):
             [export] = account.exports
+            assert export.totals is not None
             assert landed(lake / name / "2026-11-19.parquet") == export.totals.num_calls > 0
 
 

@@ -214,12 +214,13 @@ def test_create_fails_after_the_configured_number_of_429_retries(
 
 def test_create_is_retried_after_a_refused_connection(clock: FakeClock):
     """The service starts during the second delay."""
-    flowroute = FlowrouteSimulator(port=a_closed_port())
+    port = a_closed_port()
+    flowroute = FlowrouteSimulator(port=port)
     keys = flowroute.access_key, flowroute.secret_key
     clock.during = lambda seconds: flowroute.start()
 
     try:
-        client = client_at(f"http://127.0.0.1:{flowroute._ports[0]}", *keys, clock=clock)
+        client = client_at(f"http://127.0.0.1:{port}", *keys, clock=clock)
         created = client.create_cdr_export(PARAMETERS)
         assert [export.id for export in flowroute.exports] == [created.id]
         assert count_requests(flowroute, "create") == 1

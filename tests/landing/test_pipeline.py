@@ -281,7 +281,7 @@ def test_long_work_logs_its_progress_even_while_it_stalls(path, caplog, monkeypa
     logged = threading.Event()
 
     class Stalled(Download):
-        total = 2000
+        total = 2000  # type: ignore[assignment]
 
         def readinto(self, buffer: Any) -> int:
             if self.position:

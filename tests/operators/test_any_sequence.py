@@ -76,7 +76,7 @@ class OneExport(RuleBasedStateMachine):
     def somebody_else_asks_for_the_same(self) -> None:
         self.account.clear_faults()
         parameters = {name: f"{day} 00:00:00" for name, day in WINDOW.items()}
-        client_of(self.account).create_cdr_export(parameters, "http://127.0.0.1:9/anothers")
+        client_of(self.account).create_cdr_export(parameters, "http://127.0.0.1:9/another")
 
     @precondition(lambda self: not self.over and self.task.trigger is None)
     @rule(

@@ -22,8 +22,8 @@ from airflow_provider_flowroute.simulator.cli import main
 COMMAND = [sys.executable, "-u", "-m", "airflow_provider_flowroute.simulator"]
 
 
-#: Sends a SIGTERM at the moment at which cli.py waits for an event and holds the event's lock. A signal handler that sets
-#: the event would wait for this lock forever.
+#: Sends a SIGTERM while cli.py waits for an event and holds the event's lock. A signal handler that sets the
+#: event would wait for this lock forever.
 SIGNAL_DURING_WAIT = """
 import os, runpy, signal, sys, threading
 

@@ -61,7 +61,7 @@ def test_connection_is_a_valid_airflow_connection(flowroute: FlowrouteSimulator)
 
 @pytest.mark.flowroute(access_key="käy", secret_key="s:ecret")
 def test_keys_can_be_set(user: User) -> None:
-    user.session.auth = ("käy".encode(), b"s:ecret")
+    user.session.auth = ("käy".encode(), b"s:ecret")  # type: ignore[assignment]
     user.create()
     user.session.auth = ("demo-access-key", "demo-secret-key")
     assert user.session.get(user.exports_url, timeout=10).status_code == 401

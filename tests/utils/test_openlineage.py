@@ -184,7 +184,9 @@ def test_a_try_that_failed_early_reports_no_earlier_lineage(account, tmp_path):
         task_id="land", export_id=export_id, path=str(tmp_path / "day.csv"), overwrite=False
     )
     land.execute({})
-    assert land.get_openlineage_facets_on_complete(None).outputs
+    lineage = land.get_openlineage_facets_on_complete(None)
+    assert lineage is not None
+    assert lineage.outputs
 
     with pytest.raises(AirflowFailException, match="already exists"):
         land.execute({})
