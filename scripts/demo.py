@@ -6,7 +6,6 @@ Only the landed files remain at the end.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -24,12 +23,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow.csv
 import pyarrow.parquet as pq
 from airflow_env import AIRFLOW_VERSION, CHECKOUT, DAG, SAMPLE_DAY, airflow, airflow_env, end_of
 from rich.console import Console
 from rich.table import Table
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS, parse_value
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
@@ -151,23 +150,33 @@ def pipeline(directory: Path) -> list[tuple[Run, str]]:
 def check(run: Run, flowroute: FlowrouteSimulator) -> str:
     """Compare the landed file with the account, value by value."""
     exports = [export for export in flowroute.exports if export.start.date() == run.day]
-    content = flowroute.csv(exports[0].id).decode()
-    held = list(csv.DictReader(io.StringIO(content, newline="")))
-    landed = pq.read_table(run.landed).to_pylist()
-    values = [{name: parse_value(name, row.get(name, "")) for name in COLUMNS} for row in held]
-    if len(exports) != 1 or landed != values:
+    content = flowroute.csv(exports[0].id)
+    landed = pq.read_table(run.landed)
+    options = pyarrow.csv.ConvertOptions(
+        column_types=landed.schema,
+        include_columns=landed.column_names,
+        include_missing_columns=True,
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    if len(exports) != 1 or not landed.equals(
+        pyarrow.csv.read_csv(io.BytesIO(content), convert_options=options)
+    ):
         raise StepFailedError(f"the file for {run.day} differs from the account", run.log)
-    real = sorted(content.splitlines()[1:]) == sorted(SAMPLE_ROWS)
+    real = sorted(content.decode().splitlines()[1:]) == sorted(SAMPLE_ROWS)
     return "the three real rows" if real else "equal to the account's rows"
 
 
-def proof(run: Run) -> str:
-    """What the landed file itself says of its reconciliation with the export."""
+def reconciliation(run: Run) -> str:
+    """Return the checks in the footer of the landed file."""
     metadata = pq.read_metadata(run.landed).metadata
-    checks = json.loads(metadata[b"flowroute.reconciliation"])
     lines = [f"Reconciled with export {metadata[b'flowroute.export_id'].decode()}:"]
-    marks = {True: "[green]agrees[/]", False: "[red]differs[/]", None: "not checked"}
-    lines += [f"  {marks[each['agrees']]}: {each['in_file']}; {each['expected']}" for each in checks.values()]
+    marks = {True: "[green]passed[/]", False: "[red]failed[/]", None: "not checked"}
+    for name, check in json.loads(metadata[b"flowroute.reconciliation"]).items():
+        reason = f" ({check['reason']})" if check["reason"] else ""
+        lines.append(
+            f"  {marks[check['passed']]}: {name} {check['actual']}, expected {check['expected']}{reason}"
+        )
     return "\n".join(lines)
 
 
@@ -211,7 +220,7 @@ def main() -> int:
     for run, checked in results:
         console.print()
         console.print(table(run))
-        console.print(proof(run), soft_wrap=True)
+        console.print(reconciliation(run), soft_wrap=True)
         size = run.landed.stat().st_size
         console.print(f"{os.path.relpath(run.landed)}: {size} bytes, typed, {checked}", soft_wrap=True)
     console.print(

@@ -16,7 +16,7 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteError,
     FlowrouteUnreachableError,
 )
-from airflow_provider_flowroute.landing.csv_stream import inflate
+from airflow_provider_flowroute.landing.csv_stream import CsvStream
 from airflow_provider_flowroute.simulator import FlowrouteSimulator, RecordedRequest
 from tests.support import FakeClock, client_of, read_file
 
@@ -57,7 +57,7 @@ def test_download_is_a_readable_stream(
     with client.open_cdr_export(export) as download:
         assert download.readable()
         assert not download.writable()
-        content = b"".join(inflate(download))
+        content = CsvStream(download).read()
         assert download.total == download.position
 
     assert content == flowroute.csv(export.id)
@@ -226,6 +226,6 @@ def test_damaged_file_is_detected_when_it_is_decompressed(
 
     with (
         client.open_cdr_export(export) as download,
-        pytest.raises(CdrExportIntegrityError, match="the gzip stream is not whole"),
+        pytest.raises(CdrExportIntegrityError, match="The gzip stream is incomplete or damaged"),
     ):
-        list(inflate(download))
+        CsvStream(download).drain()
