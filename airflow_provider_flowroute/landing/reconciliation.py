@@ -115,9 +115,13 @@ class Check:
 
     def as_json(self) -> dict[str, Any]:
         """Return the check as JSON. Amounts and intervals are text."""
+
+        def plain(value: int | Decimal | Interval | None) -> int | str | None:
+            return value if value is None or isinstance(value, int) else as_text(value)
+
         return {
-            "actual": self.actual if isinstance(self.actual, int) else as_text(self.actual),
-            "expected": self.expected if isinstance(self.expected, int) else as_text(self.expected),
+            "actual": plain(self.actual),
+            "expected": plain(self.expected),
             "passed": self.passed,
             "reason": self.reason,
         }
@@ -199,6 +203,6 @@ def _check_window(window: Window | None, totals: Totals) -> Check:
 
 def _check_ids(has_ids: bool, duplicates: Sequence[str]) -> Check:
     if not has_ids:
-        return Check("cdr_id", None, 0, None, "the file has no column cdr_id, as older files")
+        return Check("cdr_id", None, 0, None, "older files have no column cdr_id")
     shown = ", ".join(duplicates[:3]) + (" and others" if len(duplicates) > 3 else "")
     return Check("cdr_id", len(duplicates), 0, not duplicates, f"duplicates of {shown}" if duplicates else "")
