@@ -24,6 +24,8 @@ from airflow_provider_flowroute.simulator.validation import RefusedError
 
 CONTROL_PATH = "/_simulator"
 _MEDIA_TYPE = "application/vnd.api+json"
+#: The curl example that Flowroute publishes has this content type.
+_PUBLISHED_MEDIA_TYPE = "application/vnd+api.json"
 _MAX_BODY_BYTES = 1024**2
 
 
@@ -63,7 +65,7 @@ class Api:
         response.headers["Date"] = format_datetime(self._state.exports.now(), usegmt=True)
 
     async def _create(self, request: web.Request) -> web.Response:
-        if request.content_type != _MEDIA_TYPE:
+        if request.content_type not in (_MEDIA_TYPE, _PUBLISHED_MEDIA_TYPE):
             raise RefusedError(415, f"Content-Type must be {_MEDIA_TYPE}.")
         parsed = validation.parse_create(await request.read())
         export = await asyncio.to_thread(
@@ -74,23 +76,25 @@ class Api:
             parsed.callback_url,
             self._take_outcome(),
         )
-        return _json_response(201, serializers.created(export, self._state.url))
+        return _json_response(201, serializers.created(export, self._state))
 
     async def _list(self, request: web.Request) -> web.Response:
         page = validation.parse_page(request.query)
         exports = (await asyncio.to_thread(self._state.exports.all))[::-1]
+        if fault := self._state.faults.take("list", ["incomplete_list"]):
+            del exports[: fault.options["count"]]
+        if self._state.faults.take("list", ["unsorted_list"]):
+            exports = exports[1::2] + exports[::2]
         matching = [export for export in exports if page.status in (None, export.status)]
         end = page.offset + page.limit
         entries = [(export, self._link(export)) for export in matching[page.offset : end]]
-        return _json_response(
-            200, serializers.listed(entries, self._state.url, page, more=end < len(matching))
-        )
+        return _json_response(200, serializers.listed(entries, self._state, page, more=end < len(matching)))
 
     async def _show(self, request: web.Request) -> web.Response:
         export = await asyncio.to_thread(self._state.exports.read, request.match_info["id"])
         if export is None:
             raise RefusedError(404, "The requested CDR export does not exist.")
-        return _json_response(200, serializers.shown(export, self._state.url, self._link(export)))
+        return _json_response(200, serializers.shown(export, self._state, self._link(export)))
 
     def _link(self, export: SimulatedExport) -> str | None:
         if export.expires_at is None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from airflow_provider_flowroute.simulator.request_log import RecordedRequest
+from airflow_provider_flowroute.simulator.serializers import CALLBACK_URL_ECHOES
 from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
 
 
@@ -64,6 +65,26 @@ from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep the exports in this file. Set both ports too, so that old links stay valid.",
+)
+@click.option(
+    "--callback-retries",
+    metavar="NUMBER",
+    type=click.IntRange(0),
+    default=4,
+    help="How many times a callback is repeated if the answer is not 200.",
+)
+@click.option(
+    "--callback-retry-seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=30,
+    help="The time between two repetitions of a callback.",
+)
+@click.option(
+    "--callback-url-echo",
+    type=click.Choice(CALLBACK_URL_ECHOES),
+    default="exact",
+    help="How responses show the callback URL of an export.",
 )
 @click.option("--access-key", default="demo-access-key", help="The only access key that is accepted.")
 @click.option("--secret-key", default="demo-secret-key", help="Its secret key.")

@@ -11,6 +11,8 @@ from typing import Any
 API = ("create", "status", "list")
 CREATE = ("create",)
 DOWNLOAD = ("download",)
+LIST = ("list",)
+CALLBACK = ("callback",)
 EVERYWHERE = (*API, *DOWNLOAD)
 
 
@@ -93,6 +95,7 @@ _BYTES = Option(
 _SECONDS = Option(
     1.0, lambda value: _is_number(value) and 0 <= value < 86400, "a number of seconds below 86400"
 )
+_COUNT = Option(1, lambda value: _is_integer(value) and value > 0, "a whole number of 1 or more")
 _RETRY_AFTER = Option(
     None, lambda value: value is None or (_is_number(value) and value >= 0), "a number of seconds, or null"
 )
@@ -114,6 +117,8 @@ KINDS: dict[str, Kind] = {
     "forbidden": Kind(EVERYWHERE, API, {"detail": _text("This account may not export call records.")}),
     "html_reply": Kind(API, API),
     "wrong_shape": Kind(API, API),
+    "unsorted_list": Kind(LIST, LIST),
+    "incomplete_list": Kind(LIST, LIST, {"count": _COUNT}),
     "failed_export": Kind(CREATE, CREATE),
     "unknown_status": Kind(CREATE, CREATE, {"status": _text("archived")}),
     "wrong_num_calls": Kind(CREATE, CREATE, {"delta": Option(1, _is_integer, "a whole number")}),
@@ -125,6 +130,9 @@ KINDS: dict[str, Kind] = {
     "corrupt_gzip": Kind(DOWNLOAD, DOWNLOAD),
     "expired_link": Kind(DOWNLOAD, DOWNLOAD),
     "no_content_length": Kind(DOWNLOAD, DOWNLOAD, {"fraction": _MAYBE_FRACTION}),
+    "retried_callback": Kind(CALLBACK, CALLBACK),
+    "duplicate_callback": Kind(CALLBACK, CALLBACK),
+    "garbled_callback": Kind(CALLBACK, CALLBACK),
 }
 
 #: Faults that affect the response to a request.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.result_file import SUMS
+from airflow_provider_flowroute.simulator.state import AccountState
 from airflow_provider_flowroute.simulator.validation import Page
 
 PATH = "/v2/cdrs/exports"
+#: The ways in which a response can show the callback URL of an export.
+CALLBACK_URL_ECHOES = ("exact", "trailing_slash", "escaped", "null", "omitted")
 
 _WINDOW = ("start_call_start_time", "start_call_end_time")
 _OTHER_ZONE = timezone(timedelta(hours=3))
@@ -29,16 +34,16 @@ def errors(status: int, title: str, detail: str) -> dict[str, Any]:
     return {"errors": [{"id": str(uuid.uuid4()), "status": status, "title": title, "detail": detail}]}
 
 
-def created(export: SimulatedExport, base: str) -> dict[str, Any]:
+def created(export: SimulatedExport, state: AccountState) -> dict[str, Any]:
     """Return the body of a create response: the filters are attributes, ``filter_parameters`` has no window.
 
     :param export: the new export.
-    :param base: the address of the API.
+    :param state: the state of the account.
     """
     filters = {name: value for name, value in export.filter_parameters.items() if name not in _WINDOW}
     attributes = {
         **export.filter_parameters,
-        "callback_url": export.callback_url,
+        **_callback_url(export, state),
         "status": "processing",
         "download_url": None,
         "requested_at": _iso(export.requested_at),
@@ -50,30 +55,30 @@ def created(export: SimulatedExport, base: str) -> dict[str, Any]:
         "billed_minutes": None,
         "filter_parameters": filters,
     }
-    return {"data": _resource(export, export.id, base, attributes)}
+    return {"data": _resource(export, export.id, state, attributes)}
 
 
-def shown(export: SimulatedExport, base: str, download_url: str | None) -> dict[str, Any]:
+def shown(export: SimulatedExport, state: AccountState, download_url: str | None) -> dict[str, Any]:
     """Return the body of a status response: flat, with lists of filters as text.
 
     :param export: the export.
-    :param base: the address of the API.
+    :param state: the state of the account.
     :param download_url: the link to its file, if there is one.
     """
     filters = {
         name: str(value) if isinstance(value, list) else value
         for name, value in export.filter_parameters.items()
     }
-    return {"data": _resource(export, export.id, base, _attributes(export, download_url, filters))}
+    return {"data": _resource(export, export.id, state, _attributes(export, state, download_url, filters))}
 
 
 def listed(
-    exports: Sequence[tuple[SimulatedExport, str | None]], base: str, page: Page, more: bool
+    exports: Sequence[tuple[SimulatedExport, str | None]], state: AccountState, page: Page, more: bool
 ) -> dict[str, Any]:
     """Return a page of the list: nested twice, with integer IDs and the window in ISO format.
 
     :param exports: the exports on the page, each with the link to its file.
-    :param base: the address of the API.
+    :param state: the state of the account.
     :param page: the requested page.
     :param more: whether there are further exports.
     """
@@ -82,8 +87,8 @@ def listed(
         window = {
             name: _iso(instant) for name, instant in zip(_WINDOW, (export.start, export.end), strict=True)
         }
-        attributes = _attributes(export, download_url, export.filter_parameters | window)
-        items.append({"data": _resource(export, int(export.id), base, attributes)})
+        attributes = _attributes(export, state, download_url, export.filter_parameters | window)
+        items.append({"data": _resource(export, int(export.id), state, attributes)})
     links = {"self": _internal_link(page.offset, page.limit)}
     if more:
         links["next"] = _internal_link(page.offset + page.limit, page.limit)
@@ -91,15 +96,17 @@ def listed(
 
 
 def _resource(
-    export: SimulatedExport, shown_id: str | int, base: str, attributes: dict[str, Any]
+    export: SimulatedExport, shown_id: str | int, state: AccountState, attributes: dict[str, Any]
 ) -> dict[str, Any]:
-    links = {"self": f"{base}{PATH}/{export.id}"}
+    links = {"self": f"{state.url}{PATH}/{export.id}"}
     return {"type": "cdrexport", "id": shown_id, "links": links, "attributes": attributes}
 
 
-def _attributes(export: SimulatedExport, download_url: str | None, filters: dict[str, Any]) -> dict[str, Any]:
+def _attributes(
+    export: SimulatedExport, state: AccountState, download_url: str | None, filters: dict[str, Any]
+) -> dict[str, Any]:
     return {
-        "callback_url": export.callback_url,
+        **_callback_url(export, state),
         "status": export.status,
         "download_url": download_url,
         "requested_at": _iso(export.requested_at),
@@ -108,6 +115,23 @@ def _attributes(export: SimulatedExport, download_url: str | None, filters: dict
         **_sums(export),
         "filter_parameters": filters,
     }
+
+
+def _callback_url(export: SimulatedExport, state: AccountState) -> dict[str, str | None]:
+    url, echo = export.callback_url, state.callback_url_echo
+    if echo == "omitted":
+        return {}
+    if url is None or echo == "null":
+        return {"callback_url": None}
+    if echo == "exact":
+        return {"callback_url": url}
+    parts = urlsplit(url)
+    path = parts.path
+    if echo == "trailing_slash":
+        path = path.removesuffix("/") if path.endswith("/") else path + "/"
+    elif re.search("[A-Za-z]$", path):
+        path = f"{path[:-1]}%{ord(path[-1]):02X}"  # an equivalent URL by RFC 3986
+    return {"callback_url": parts._replace(path=path).geturl()}
 
 
 def _sums(export: SimulatedExport) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from typing import Any
 from aiohttp import web
 
 from airflow_provider_flowroute.simulator.api import Api
-from airflow_provider_flowroute.simulator.callbacks import SentCallback
+from airflow_provider_flowroute.simulator.callbacks import Callbacks, SentCallback
 from airflow_provider_flowroute.simulator.control import add_control
 from airflow_provider_flowroute.simulator.export_store import ExportStore
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
+from airflow_provider_flowroute.simulator.faults import FaultQueue
 from airflow_provider_flowroute.simulator.presigning import Presigner
 from airflow_provider_flowroute.simulator.request_log import RecordedRequest, RequestLog
+from airflow_provider_flowroute.simulator.serializers import CALLBACK_URL_ECHOES
 from airflow_provider_flowroute.simulator.state import AccountState
 from airflow_provider_flowroute.simulator.storage import Storage
 
@@ -42,8 +44,12 @@ class FlowrouteSimulator:
     :param secret_key: its secret key.
     :param link_seconds: how long the links of a completed export are valid, in seconds.
     :param state: a file that keeps the exports between runs; None to discard them.
+    :param callback_retries: how many times a callback is repeated if the answer is not 200.
+    :param callback_retry_seconds: the seconds between two repetitions of a callback.
+    :param callback_url_echo: how responses show the callback URL of an export: ``exact``, ``trailing_slash``,
+        ``escaped``, ``null`` or ``omitted``.
     :param on_request: called with each request after it is answered, in the simulator's thread.
-    :raises ValueError: if a number is out of range, or the file ``state`` cannot be read.
+    :raises ValueError: if an option is not valid, or the file ``state`` cannot be read.
     """
 
     def __init__(
@@ -58,8 +64,16 @@ class FlowrouteSimulator:
         secret_key: str = "demo-secret-key",  # noqa: S107 - only valid here
         link_seconds: float = 259200,
         state: str | Path | None = None,
+        callback_retries: int = 4,
+        callback_retry_seconds: float = 30,
+        callback_url_echo: str = "exact",
         on_request: Callable[[RecordedRequest], None] | None = None,
     ) -> None:
+        if callback_url_echo not in CALLBACK_URL_ECHOES:
+            raise ValueError(
+                f"The simulator has no callback_url_echo {callback_url_echo!r}.\n"
+                f"Use one of: {', '.join(CALLBACK_URL_ECHOES)}."
+            )
         self.access_key = access_key
         self.secret_key = secret_key
         self._ports = {"port": port, "download_port": download_port}
@@ -72,8 +86,16 @@ class FlowrouteSimulator:
         )
         exports.on_created = lambda _: self._in_loop(self._wake)
         exports.on_ended = lambda export: self._in_loop(self._send_callback, export)
+        faults = FaultQueue()
         self._state = AccountState(
-            access_key, secret_key, exports, Presigner(seed, exports.now), RequestLog(on_request)
+            access_key,
+            secret_key,
+            exports,
+            Presigner(seed, exports.now),
+            RequestLog(on_request),
+            faults,
+            Callbacks(faults, callback_retries, callback_retry_seconds),
+            callback_url_echo,
         )
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -195,7 +217,8 @@ class FlowrouteSimulator:
         """Simulate a fault.
 
         :param name: the fault; the simulator's page in the documentation lists them.
-        :param on: the affected request: ``create``, ``status``, ``list`` or ``download``; None for the default.
+        :param on: the affected request: ``create``, ``status``, ``list``, ``download`` or ``callback``;
+            None for the default.
         :param times: how many requests are affected; None for all.
         :param options: the options of the fault.
         :raises ValueError: if the fault, the request or an option is not valid.

@@ -22,8 +22,9 @@ class AccountState:
     :param presigner: signs and checks download links.
     :param request_log: the recorded requests.
     :param faults: the pending faults.
-    :param held_requests: the requests that a fault holds.
     :param callbacks: the callbacks that were sent.
+    :param callback_url_echo: how responses show the callback URL of an export.
+    :param held_requests: the requests that a fault holds.
     :param url: the address of the API; empty until the port is open.
     :param download_origin: the address of the storage; empty until the port is open.
     """
@@ -33,9 +34,10 @@ class AccountState:
     exports: ExportStore
     presigner: Presigner
     request_log: RequestLog
-    faults: FaultQueue = field(default_factory=FaultQueue)
+    faults: FaultQueue
+    callbacks: Callbacks
+    callback_url_echo: str = "exact"
     held_requests: HeldRequests = field(default_factory=HeldRequests)
-    callbacks: Callbacks = field(default_factory=Callbacks)
     url: str = ""
     download_origin: str = ""
 

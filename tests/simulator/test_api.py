@@ -224,6 +224,47 @@ def test_body_that_is_not_json_is_refused(user: User, text: str) -> None:
     assert error(response) == (400, "The request body is not valid JSON.")
 
 
+def test_content_type_of_the_published_example_is_accepted(user: User) -> None:
+    response = user.post(body(WINDOW), **{"Content-Type": "application/vnd+api.json"})
+    assert (response.status_code, response.headers["Content-Type"]) == (201, MEDIA_TYPE)
+
+
+HOOK = "https://example.com/cdr-hook?token=a%20b"
+
+
+@pytest.mark.parametrize(
+    ("echo", "shown"),
+    [
+        pytest.param(echo, shown, marks=pytest.mark.flowroute(callback_url_echo=echo), id=echo)
+        for echo, shown in (
+            ("exact", {"callback_url": HOOK}),
+            ("trailing_slash", {"callback_url": "https://example.com/cdr-hook/?token=a%20b"}),
+            ("escaped", {"callback_url": "https://example.com/cdr-hoo%6B?token=a%20b"}),
+            ("null", {"callback_url": None}),
+            ("omitted", {}),
+        )
+    ],
+)
+def test_callback_url_can_be_shown_in_another_form(
+    user: User, echo: str, shown: dict[str, str | None]
+) -> None:
+    """Create, status and list show it alike. The callback still goes to the URL as sent."""
+    created = user.post(body(WINDOW, callback_url=HOOK)).json()["data"]
+    status = user.session.get(f"{user.exports_url}/{created['id']}", timeout=10).json()["data"]
+    [entry] = user.session.get(user.exports_url, timeout=10).json()["data"]
+    for resource in (created, status, entry["data"]):
+        attributes = resource["attributes"]
+        assert {name: attributes[name] for name in attributes if name == "callback_url"} == shown
+    assert user.flowroute.exports[0].callback_url == HOOK
+
+
+@pytest.mark.flowroute(callback_url_echo="trailing_slash")
+def test_trailing_slash_of_a_callback_url_can_be_removed(user: User) -> None:
+    assert user.status(user.create(callback_url="http://127.0.0.1:1/hook/"))["callback_url"] == (
+        "http://127.0.0.1:1/hook"
+    )
+
+
 def test_other_content_types_are_refused(user: User) -> None:
     response = user.session.post(user.exports_url, json=body(WINDOW), timeout=10)
     assert error(response) == (415, "Content-Type must be application/vnd.api+json.")

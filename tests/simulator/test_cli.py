@@ -22,8 +22,8 @@ from airflow_provider_flowroute.simulator.cli import main
 COMMAND = [sys.executable, "-u", "-m", "airflow_provider_flowroute.simulator"]
 
 
-#: Sends a SIGTERM while cli.py waits for an event and holds the event's lock. A signal handler that sets the
-#: event would wait for this lock forever.
+#: Sends a SIGTERM while cli.py waits for an event and holds the event's lock, if it waits for an event at all.
+#: A signal handler that sets this event would wait for the lock forever.
 SIGNAL_DURING_WAIT = """
 import os, runpy, signal, sys, threading
 
@@ -116,6 +116,7 @@ def test_port_in_use_gives_an_error_without_a_traceback() -> None:
 def test_help_lists_every_option_with_its_default() -> None:
     text = CliRunner().invoke(main, ["--help"]).output
     names = ["port", "download-port", "seed", "calls-per-day", "processing-seconds", "link-seconds", "state"]
+    names += ["callback-retries", "callback-retry-seconds", "callback-url-echo"]
     for name in [*names, "access-key", "secret-key", "quiet"]:
         assert f"--{name}" in text
     assert re.search(r"default:\s+8080", text)

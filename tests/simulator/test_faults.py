@@ -97,6 +97,28 @@ def test_wrong_shape_returns_other_json(user: User) -> None:
     assert isinstance(reply.json(), list)
 
 
+def test_list_can_be_unsorted(user: User) -> None:
+    ids = [int(user.create(DAY[0], DAY[0])) for _ in range(5)]
+    user.flowroute.add_fault("unsorted_list", times=2)
+    pages = [listed_ids(user, limit=3, offset=offset) for offset in (0, 3)]
+    assert sorted(pages[0] + pages[1]) == ids
+    assert pages[0] + pages[1] not in (ids, ids[::-1])
+    assert listed_ids(user) == ids[::-1]
+
+
+def test_list_can_lack_the_newest_exports(user: User) -> None:
+    ids = [int(user.create(DAY[0], DAY[0])) for _ in range(4)]
+    user.flowroute.add_fault("incomplete_list")
+    user.flowroute.add_fault("incomplete_list", count=3)
+    assert [listed_ids(user) for _ in range(3)] == [ids[2::-1], ids[:1], ids[::-1]]
+    assert user.status(str(ids[3]))["status"] == "completed"
+
+
+def listed_ids(user: User, **query: int) -> list[int]:
+    entries = user.session.get(user.exports_url, params=query, timeout=10).json()["data"]
+    return [entry["data"]["id"] for entry in entries]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "status"),
     [
@@ -248,6 +270,8 @@ def test_fault_without_times_lasts_until_cleared(user: User) -> None:
             {"seconds": float("inf")},
             "invalid seconds: inf.\nUse a number of seconds below 86400.",
         ),
+        ("incomplete_list", {"count": 0}, "invalid count: 0.\nUse a whole number of 1 or more."),
+        ("garbled_callback", {"on": "create"}, "It can be on: callback."),
         ("unknown_status", {"status": 5}, "invalid status: 5.\nUse a string."),
     ],
 )
