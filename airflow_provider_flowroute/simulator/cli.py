@@ -23,7 +23,7 @@ from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
     "--port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    default=8080,
+    default=8099,
     help="The API's port; 0 for any free port.",
 )
 @click.option(

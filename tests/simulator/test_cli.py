@@ -119,7 +119,7 @@ def test_help_lists_every_option_with_its_default() -> None:
     names += ["callback-retries", "callback-retry-seconds", "callback-url-echo"]
     for name in [*names, "access-key", "secret-key", "quiet"]:
         assert f"--{name}" in text
-    assert re.search(r"default:\s+8080", text)
+    assert re.search(r"default:\s+8099", text)
 
 
 def test_missing_library_gives_the_install_command() -> None:
