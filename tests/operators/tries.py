@@ -19,8 +19,7 @@ from airflow_provider_flowroute.operators import cdr_export
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.utils import task_state
-from tests.simulator.user import until
-from tests.support import TaskStateStore
+from tests.support import TaskStateStore, wait_until
 
 CONNECTION = "flowroute_tries"
 RETRIES = 2
@@ -146,7 +145,7 @@ class Task:
         try:
             return send(method, url, **{**options, "timeout": (5, 0.1)})
         finally:
-            until(lambda: len(account.exports) > made)
+            wait_until(lambda: len(account.exports) > made)
 
     def _context(self, operator: CreateCdrExportOperator, steps: Steps) -> Any:
         ti = SimpleNamespace(try_number=self.try_number, max_tries=self.max_tries, task=operator)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.simulator.user import User, until
+from tests.simulator.user import User
+from tests.support import wait_until
 
 Received = list[tuple[dict[str, str], str]]
 
@@ -63,7 +64,7 @@ def test_callback_is_sent_without_a_status_request(
     listener: Listener, flowroute: FlowrouteSimulator, user: User
 ) -> None:
     export_id = user.create(callback_url=listener.url)
-    until(lambda: flowroute.callbacks)
+    wait_until(lambda: flowroute.callbacks)
     [(headers, text)] = listener.received
     body = json.loads(text)
     assert headers["user-agent"] == "Go-http-client/1.1"
@@ -76,7 +77,7 @@ def test_callback_is_sent_without_a_status_request(
 
 def test_callback_has_the_published_envelope(listener: Listener, user: User) -> None:
     export_id = user.create(callback_url=listener.url)
-    until(lambda: listener.received)
+    wait_until(lambda: listener.received)
     data = json.loads(listener.received[0][1])["data"]
     attributes = data["attributes"]
     assert set(data) == {"attributes", "id", "type", "timestamp"}
@@ -112,7 +113,7 @@ def test_callback_is_repeated_until_the_answer_is_200(
     listener.statuses = answers
     start = time.monotonic()
     user.create(callback_url=listener.url)
-    until(lambda: len(user.flowroute.callbacks) == len(sent))
+    wait_until(lambda: len(user.flowroute.callbacks) == len(sent))
     assert time.monotonic() - start >= 0.1 * (len(sent) - 1)
     assert [callback.status for callback in user.flowroute.callbacks] == sent
     assert_no_more_callbacks(user, len(sent))
@@ -123,7 +124,7 @@ def assert_no_more_callbacks(user: User, count: int) -> None:
     """Wait for the callback of another export, which is later than a repetition would be."""
     url = "http://127.0.0.1:1/later"
     user.create(callback_url=url)
-    until(lambda: sum(callback.url == url for callback in user.flowroute.callbacks) >= 2)
+    wait_until(lambda: sum(callback.url == url for callback in user.flowroute.callbacks) >= 2)
     assert sum(callback.url != url for callback in user.flowroute.callbacks) == count
 
 
@@ -131,7 +132,7 @@ def assert_no_more_callbacks(user: User, count: int) -> None:
 def test_number_of_callback_retries_can_be_set(listener: Listener, user: User) -> None:
     listener.statuses = [500, 500, 500]
     user.create(callback_url=listener.url)
-    until(lambda: len(user.flowroute.callbacks) == 2)
+    wait_until(lambda: len(user.flowroute.callbacks) == 2)
     assert len(listener.statuses) == 1
 
 
@@ -142,9 +143,9 @@ def test_fault_sends_a_callback_twice_though_the_answer_is_200(
 ) -> None:
     user.flowroute.add_fault(fault)
     user.create(callback_url=listener.url)
-    until(lambda: len(user.flowroute.callbacks) == 2)
+    wait_until(lambda: len(user.flowroute.callbacks) == 2)
     user.create(callback_url=listener.url)
-    until(lambda: len(user.flowroute.callbacks) == 3)
+    wait_until(lambda: len(user.flowroute.callbacks) == 3)
     first, second, other = (json.loads(body)["data"]["id"] for _, body in listener.received)
     assert first == second != other
     assert [callback.status for callback in user.flowroute.callbacks] == [200, 200, 200]
@@ -155,7 +156,7 @@ def test_garbled_callback_is_not_json_and_its_repetition_is(listener: Listener, 
     user.flowroute.add_fault("garbled_callback")
     listener.statuses = [400]
     user.create(callback_url=listener.url)
-    until(lambda: len(user.flowroute.callbacks) == 2)
+    wait_until(lambda: len(user.flowroute.callbacks) == 2)
     garbled, repeated = user.flowroute.callbacks
     assert [body for _, body in listener.received] == [garbled.body, repeated.body]
     with pytest.raises(json.JSONDecodeError):
@@ -167,7 +168,7 @@ def test_garbled_callback_is_not_json_and_its_repetition_is(listener: Listener, 
 def test_reset_ends_the_repetition_of_callbacks(listener: Listener, user: User) -> None:
     listener.statuses = [500]
     user.create(callback_url=listener.url)
-    until(lambda: user.flowroute.callbacks)
+    wait_until(lambda: user.flowroute.callbacks)
     user.flowroute.reset()
     assert_no_more_callbacks(user, 0)
 
@@ -194,7 +195,7 @@ def test_failed_export_sends_one_callback(
 ) -> None:
     export_id = user.create(callback_url=listener.url)
     flowroute.fail(export_id)
-    until(lambda: flowroute.callbacks)
+    wait_until(lambda: flowroute.callbacks)
     user.status(export_id)
     assert [attributes_of(body)["status"] for _, body in listener.received] == ["failed"]
     assert user.status(export_id)["callback_url"] == listener.url
@@ -206,14 +207,14 @@ def test_unknown_status_sends_no_callback(
     flowroute.add_fault("unknown_status")
     user.status(user.create(callback_url=listener.url))
     user.status(user.create(callback_url=listener.url))
-    until(lambda: flowroute.callbacks)
+    wait_until(lambda: flowroute.callbacks)
     assert [attributes_of(body)["status"] for _, body in listener.received] == ["completed"]
 
 
 @pytest.mark.parametrize("url", ["https://flowroute.example/hook", "http://10.0.0.1/", "http://[::1/hook"])
 def test_callback_to_another_machine_is_not_sent(flowroute: FlowrouteSimulator, user: User, url: str) -> None:
     user.status(user.create(callback_url=url))
-    until(lambda: flowroute.callbacks)
+    wait_until(lambda: flowroute.callbacks)
     [callback] = flowroute.callbacks
     assert callback.url == url
     assert (callback.status, callback.error) == (
@@ -227,7 +228,7 @@ def test_callback_without_an_answer_is_recorded(flowroute: FlowrouteSimulator, u
     """The export completes anyway."""
 
     export_id = user.create(callback_url=url)
-    until(lambda: flowroute.callbacks)
+    wait_until(lambda: flowroute.callbacks)
     [callback] = flowroute.callbacks
     assert callback.status is None
     assert callback.error

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.user import DAY, User, until
+from tests.simulator.user import DAY, User
+from tests.support import wait_until
 
 
 def test_health_reports_both_addresses(user: User) -> None:
@@ -121,7 +122,7 @@ def test_held_requests_can_be_listed_and_released(user: User) -> None:
     user.control("POST", "/faults", {"fault": "held_request", "on": "create", "after": True})
     with ThreadPoolExecutor() as threads:
         created = threads.submit(user.create)
-        until(lambda: user.control("GET", "/held").json())
+        wait_until(lambda: user.control("GET", "/held").json())
         [held] = user.control("GET", "/held").json()
         assert (held["on"], held["method"], held["status"]) == ("create", "POST", None)
         assert user.control("POST", "/release").json() == {"status": "ok"}

@@ -16,7 +16,8 @@ import pytest
 import requests
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.simulator.user import DAY, MEDIA_TYPE, User, until
+from tests.simulator.user import DAY, MEDIA_TYPE, User
+from tests.support import wait_until
 
 WINDOW = {"start_call_start_time": DAY[0], "start_call_end_time": DAY[1]}
 
@@ -287,7 +288,7 @@ def test_held_request_is_processed_after_release(user: User) -> None:
     user.flowroute.add_fault("held_request", on="create")
     with ThreadPoolExecutor() as threads:
         created = threads.submit(user.create)
-        until(lambda: user.flowroute.held)
+        wait_until(lambda: user.flowroute.held)
         assert [request.on for request in user.flowroute.held] == ["create"]
         assert user.flowroute.exports == []
         user.flowroute.release()
@@ -303,7 +304,7 @@ def test_held_request_of_a_disconnected_client(user: User, after: bool, exports:
     body = {"data": {"type": "cdrexport", "attributes": {"filter_parameters": WINDOW}}}
     with pytest.raises(requests.ReadTimeout):
         user.session.post(user.exports_url, json=body, headers={"Content-Type": MEDIA_TYPE}, timeout=(5, 0.2))
-    until(lambda: not user.flowroute.held)
+    wait_until(lambda: not user.flowroute.held)
     assert len(user.flowroute.exports) == exports
     assert [request.status for request in user.flowroute.requests] == [None]
 
@@ -313,7 +314,7 @@ def test_download_can_be_held(user: User) -> None:
     user.flowroute.add_fault("held_request", on="download")
     with ThreadPoolExecutor() as threads:
         response = threads.submit(user.get, link)
-        until(lambda: user.flowroute.held)
+        wait_until(lambda: user.flowroute.held)
         user.control("POST", "/release")
         assert response.result().status_code == 200
 

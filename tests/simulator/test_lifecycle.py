@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.simulator.user import User, until
+from tests.simulator.user import User
+from tests.support import wait_until
 
 
 @pytest.mark.flowroute(processing_seconds=0.3)
@@ -24,7 +25,7 @@ def test_export_is_processing_for_the_set_time(flowroute: FlowrouteSimulator, us
     start = time.monotonic()
     export_id = user.create()
     assert user.status(export_id)["status"] == "processing"
-    until(lambda: user.status(export_id)["status"] == "completed")
+    wait_until(lambda: user.status(export_id)["status"] == "completed")
     assert time.monotonic() - start >= 0.3
     assert flowroute.exports[0].reads >= 2
 
@@ -161,7 +162,7 @@ def test_stop_does_not_wait_for_a_slow_reply(flowroute: FlowrouteSimulator, user
 
     client = threading.Thread(target=request_slowly)
     client.start()
-    until(lambda: flowroute.requests)
+    wait_until(lambda: flowroute.requests)
     start = time.monotonic()
     flowroute.stop()
     client.join()
@@ -195,7 +196,7 @@ def test_processing_continues_after_a_restart(tmp_path: Path) -> None:
         export_id = user.create()
         assert flowroute.exports[0].status == "processing"
     with FlowrouteSimulator(state=state) as flowroute, User(flowroute) as user:
-        until(lambda: user.status(export_id)["status"] == "completed")
+        wait_until(lambda: user.status(export_id)["status"] == "completed")
         [export] = flowroute.exports
         assert export.total_cost is not None
         assert user.status(export_id)["total_cost"] == f"{export.total_cost + 1:.6f}"

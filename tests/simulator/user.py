@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import time
-from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -73,11 +71,3 @@ class User:
 
     def control(self, method: str, path: str, body: Any = None) -> requests.Response:
         return self.bare.request(method, f"{self.flowroute.url}/_simulator{path}", json=body, timeout=10)
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    """Poll until a condition is true, or fail at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition was not true in time"
-        time.sleep(0.005)
