@@ -1,7 +1,7 @@
 """Apache Airflow provider for Flowroute.
 
-Airflow imports this module to learn what the provider offers, in every process and before any DAG:
-it must import neither Airflow nor requests.
+Airflow imports this module in every process, before any DAG, to read the provider info. The module therefore
+imports neither Airflow nor requests.
 """
 
 from __future__ import annotations
@@ -12,35 +12,37 @@ __version__ = "0.1.0"
 
 
 def _field(label: str, kind: str, description: str) -> dict[str, Any]:
-    # No defaults: Airflow 3.3 would write them into the connection's extra when the form is saved.
+    # No defaults, because Airflow 3.3 writes them into the connection's extra when the form is saved.
     return {"label": label, "schema": {"type": [kind, "null"]}, "description": description}
 
 
-#: The extras of a connection, as its form shows them. The hook reads the same names.
+#: The extra fields of a connection, as its form shows them. The hook reads the same names.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "connect_timeout": _field(
         "Connect timeout (s)", "integer", "Seconds to wait for a connection. Default 10."
     ),
     "read_timeout": _field("Read timeout (s)", "integer", "Seconds to wait for the next bytes. Default 60."),
     "retries": _field(
-        "Retries", "integer", "How often a request is repeated after a temporary error. Default 5."
+        "Retries", "integer", "How often to repeat a request after a transient error. Default 5."
     ),
     "proxies": _field(
-        "Proxies", "string", 'A proxy\'s URL, or JSON such as {"https": "http://proxy:3128"}. Default: none.'
+        "Proxies",
+        "string",
+        'The URL of a proxy, or JSON such as {"https": "http://proxy:3128"}. Default: none.',
     ),
     "verify": _field(
         "Verify TLS",
         "string",
-        "true, false, or the path of a CA bundle to check certificates with. Default true.",
+        "true, false, or the path of a CA bundle that verifies certificates. Default true.",
     ),
     "download_hosts": _field(
         "Download hosts",
         "string",
-        "Hosts besides Amazon S3 that may serve the files, separated by commas. Default: none.",
+        "Hosts besides Amazon S3 that may serve the files (comma-separated). Default: none.",
     ),
 }
 
-#: How the form shows the standard fields. Access Key and Secret Key are Flowroute's own terms.
+#: How the form shows the standard fields. "Access Key" and "Secret Key" are Flowroute's own terms.
 CONNECTION_FORM: dict[str, Any] = {
     "hidden-fields": ["schema", "port"],
     "relabeling": {"login": "Access Key", "password": "Secret Key", "host": "API URL"},
@@ -49,12 +51,12 @@ CONNECTION_FORM: dict[str, Any] = {
 
 
 def get_provider_info() -> dict[str, Any]:
-    """What Airflow shows and wires up, by its ``provider_info`` schema."""
+    """Return the provider's metadata, in the format of Airflow's ``provider_info`` schema."""
     package, integration = "airflow_provider_flowroute", "Flowroute"
     return {
         "package-name": "airflow-provider-flowroute",
         "name": integration,
-        "description": "Land Flowroute's call detail records (CDRs), daily and provably whole.",
+        "description": "Export Flowroute call detail records (CDRs), reconcile them, and load them as files.",
         "versions": [__version__],
         "integrations": [
             {

@@ -1,7 +1,7 @@
-"""Lands a long stretch of history, such as a year: one export per window of at most 92 days, side by side.
+"""Load a long period of history, such as a year, with one export per window of at most 92 days, in parallel.
 
-Trigger it by hand, with ``start`` and ``end`` as params. It needs the connection ``flowroute_default`` and
-writes below the Airflow variable ``flowroute_lake``.
+Trigger the DAG manually with the params ``start`` and ``end``. It needs the connection ``flowroute_default`` and writes
+below the path in the Airflow variable ``flowroute_lake``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ with DAG(
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
         "start": Param("2025-01-01", type="string", description="First day, UTC."),
-        "end": Param("2026-01-01", type="string", description="The day after the last, UTC."),
+        "end": Param("2026-01-01", type="string", description="Day after the last day, UTC."),
     },
     tags=["flowroute", "example"],
     doc_md=__doc__,
@@ -31,7 +31,7 @@ with DAG(
 
     @task
     def windows(params: dict[str, Any] | None = None) -> list[dict[str, str]]:
-        """The stretch, cut into windows that tile: no call lost between them, none twice."""
+        """Split the period into contiguous windows: no gaps and no overlap."""
         from airflow_provider_flowroute.cdr.window import Window
 
         assert params is not None
@@ -41,7 +41,7 @@ with DAG(
         ]
 
     def landing(summary: dict[str, Any]) -> dict[str, str]:
-        """Where the file of one window goes: named by its first day."""
+        """Return the export and the target file of one window. The file is named after the window's first day."""
         return {
             "export_id": summary["id"],
             "path": "{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/backfill/"

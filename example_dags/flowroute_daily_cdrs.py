@@ -1,8 +1,8 @@
-"""Lands yesterday's Flowroute calls, every day: create an export, wait for it, land it as Parquet, use its figures.
+"""Load the Flowroute calls of each day: create an export, wait for it, write it as Parquet, and use its totals.
 
-Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and the extra ``parquet`` (without
-it, end the path in ``.csv.gz``), and writes below the Airflow variable ``flowroute_lake`` (any path or URL of
-ObjectStoragePath, e.g. ``s3://aws_default@bucket/cdrs``).
+Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and the extra ``landing``, and
+writes below the path in the Airflow variable ``flowroute_lake``: any path or URL of ObjectStoragePath, such as
+``s3://aws_default@bucket/cdrs``.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import Cd
 
 with DAG(
     dag_id="flowroute_daily_cdrs",
-    # Each run covers one UTC day. In Airflow 3 plain "@daily" covers no time at all.
+    # Each run covers one UTC day. In Airflow 3, schedule="@daily" covers no time.
     schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
     start_date=datetime(2019, 6, 25, tzinfo=UTC),
     catchup=False,
-    # A passing error is Airflow's to retry; what no retry can mend fails at once all the same.
+    # For transient errors. A permanent error fails the task without a retry.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={
         "late_calls_hours": Param(
             2,
             type="number",
             minimum=0,
-            description="How long after midnight to start. A call is written only once it ends, into the day it began.",
+            description="Hours to wait after the day. Flowroute records a call when it ends, under its start time.",
         )
     },
     tags=["flowroute", "example"],
@@ -41,9 +41,9 @@ with DAG(
     def late_calls(
         data_interval_end: datetime | None = None, params: dict[str, Any] | None = None
     ) -> PokeReturnValue:
-        """Give calls that began before midnight the time to end."""
+        """Wait for the calls in progress at the end of the day."""
         hours = (params or {})["late_calls_hours"]
-        # A run without an interval has nothing to wait for; the next task says what is wrong with it.
+        # A run without a data interval does not wait: the next task fails with the reason.
         ready_at = data_interval_end + timedelta(hours=float(hours)) if data_interval_end else None
         return PokeReturnValue(is_done=ready_at is None or datetime.now(UTC) >= ready_at)
 
@@ -61,7 +61,7 @@ with DAG(
 
     @task
     def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
-        """Whatever comes next: here, one line."""
+        """Summarize the day in one line. Replace this with your next step."""
         return (
             f"{summary['num_calls']} calls, {summary['billed_minutes']} minutes, "
             f"{summary['total_cost']} USD: {landed['path']}"

@@ -1,4 +1,4 @@
-"""What Airflow learns of this package before any DAG: valid, true and cheap."""
+"""The provider info: valid, true, and cheap to import."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def modules_of(info: dict[str, Any]) -> list[str]:
     ]
 
 
-def test_it_is_what_airflow_expects_of_a_provider():
+def test_provider_info_matches_airflows_schema():
     import airflow
 
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
@@ -34,28 +34,28 @@ def test_it_is_what_airflow_expects_of_a_provider():
     assert [error.message for error in Draft7Validator(schema).iter_errors(INFO)] == []
 
 
-def test_it_names_the_distribution_and_its_version():
+def test_provider_info_names_the_distribution_and_version():
     assert INFO["package-name"] == distribution("airflow-provider-flowroute").metadata["Name"]
     assert INFO["versions"] == [airflow_provider_flowroute.__version__]
     assert version("airflow-provider-flowroute") == airflow_provider_flowroute.__version__
 
 
-def test_airflow_finds_it_by_its_entry_point():
+def test_airflow_finds_the_entry_point():
     (found,) = (
-        each
-        for each in entry_points(group="apache_airflow_provider")
-        if each.value.startswith("airflow_provider_flowroute")
+        entry_point
+        for entry_point in entry_points(group="apache_airflow_provider")
+        if entry_point.value.startswith("airflow_provider_flowroute")
     )
 
     assert found.load()() == INFO
 
 
 @pytest.mark.parametrize("module", modules_of(INFO))
-def test_every_module_it_names_can_be_imported(module: str):
+def test_listed_modules_are_importable(module: str):
     importlib.import_module(module)
 
 
-def test_it_names_every_module_that_has_something_for_a_dag():
+def test_all_dag_facing_modules_are_listed():
     package = Path(airflow_provider_flowroute.__file__).parent
     there = {
         f"airflow_provider_flowroute.{folder}.{file.stem}"
@@ -67,14 +67,14 @@ def test_it_names_every_module_that_has_something_for_a_dag():
     assert set(modules_of(INFO)) == there
 
 
-def test_the_hook_it_names_is_there():
+def test_listed_hook_exists():
     (connection_type,) = INFO["connection-types"]
     module, _, name = connection_type["hook-class-name"].rpartition(".")
 
     assert getattr(importlib.import_module(module), name).conn_type == "flowroute"
 
 
-def test_the_link_it_names_is_the_landings():
+def test_listed_link_belongs_to_the_transfer_operator():
     from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import (
         CdrExportToObjectStorageOperator,
     )
@@ -84,7 +84,7 @@ def test_the_link_it_names_is_the_landings():
 
 
 @pytest.mark.parametrize("name", CONNECTION_FIELDS)
-def test_a_field_of_the_form_may_stay_empty_and_has_no_default(name: str):
+def test_form_fields_are_optional_without_a_default(name: str):
     field = CONNECTION_FIELDS[name]
 
     assert "null" in field["schema"]["type"]
@@ -93,7 +93,7 @@ def test_a_field_of_the_form_may_stay_empty_and_has_no_default(name: str):
     assert "Default" in field["description"]
 
 
-def test_asking_for_it_imports_neither_airflow_nor_requests():
+def test_provider_info_imports_neither_airflow_nor_requests():
     code = (
         "import sys; from airflow_provider_flowroute import get_provider_info; get_provider_info(); "
         "print([name for name in sys.modules if name.split('.')[0] in ('airflow', 'requests', 'urllib3', 'pendulum')])"
@@ -103,11 +103,11 @@ def test_asking_for_it_imports_neither_airflow_nor_requests():
     assert done.stdout == "[]\n"
 
 
-def test_every_process_gets_its_own_copy():
+def test_provider_info_returns_a_new_copy():
     get_provider_info()["versions"].append("changed")
 
     assert get_provider_info() == INFO
 
 
-def test_its_types_are_there_for_the_users_type_checker():
+def test_package_ships_its_types():
     assert (Path(airflow_provider_flowroute.__file__).parent / "py.typed").exists()

@@ -1,4 +1,4 @@
-"""An Airflow connection becomes a :class:`~airflow_provider_flowroute.api.client.FlowrouteClient`."""
+"""Create a :class:`~airflow_provider_flowroute.api.client.FlowrouteClient` from an Airflow connection."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class FlowrouteHook(BaseHook):
-    """Connects to a Flowroute account.
+    """Connect to a Flowroute account.
 
-    The connection: login = Access Key, password = Secret Key, host = the API's URL (empty: Flowroute's own).
-    Its extra takes ``connect_timeout`` and ``read_timeout`` (seconds), ``retries``, ``proxies``, ``verify`` and
-    ``download_hosts``; see :data:`airflow_provider_flowroute.CONNECTION_FIELDS`.
+    In the Airflow connection, login is the Access Key, password is the Secret Key, and host is the API URL (empty
+    for Flowroute's own). The extra fields are ``connect_timeout`` and ``read_timeout`` (seconds), ``retries``,
+    ``proxies``, ``verify`` and ``download_hosts``; see :data:`airflow_provider_flowroute.CONNECTION_FIELDS`.
 
-    :param flowroute_conn_id: the id of the Airflow connection.
+    :param flowroute_conn_id: ID of the Airflow connection.
     """
 
     conn_name_attr = "flowroute_conn_id"
@@ -41,9 +41,9 @@ class FlowrouteHook(BaseHook):
         self._client: FlowrouteClient | None = None
 
     def get_conn(self) -> FlowrouteClient:
-        """The client for the connection, made once per hook.
+        """Return the client for the connection. The hook creates it once.
 
-        :raises FlowrouteConnectionConfigError: naming the connection and the field to mend.
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
         """
         if self._client is None:
             connection = self.get_connection(self.flowroute_conn_id)
@@ -51,7 +51,10 @@ class FlowrouteHook(BaseHook):
         return self._client
 
     async def aget_conn(self) -> FlowrouteClient:
-        """As :meth:`get_conn`, for an event loop: fetching a connection may be a call to the supervisor."""
+        """Return the client as :meth:`get_conn` does, without blocking the event loop.
+
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
+        """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
         if self._client is None:
@@ -65,19 +68,23 @@ class FlowrouteHook(BaseHook):
         name = overrides.pop("name", self.flowroute_conn_id)
         if not connection.login or not connection.password:
             missing = "Access Key (login)" if not connection.login else "Secret Key (password)"
-            raise FlowrouteConnectionConfigError(f"Connection {name!r} has no {missing}: fill it in.")
+            raise FlowrouteConnectionConfigError(
+                f"Connection {name!r} has no {missing}.\n"
+                f"The Flowroute API requires an access key and a secret key.\n"
+                f"Enter it in the connection."
+            )
         options = {**self._read_extra(extra), **overrides}
         return FlowrouteClient(
             connection.login, connection.password, self._base_url(connection), name=name, **options
         )
 
     def _base_url(self, connection: Connection) -> str:
-        """The API's URL from host, port and schema, which the form, a URI and JSON fill in differently."""
+        """Build the API URL from host, port and schema; the form, a URI and JSON fill these in differently."""
         host = (connection.host or "").strip()
         if not host:
             return DEFAULT_BASE_URL
         if "://" not in host:
-            if host.count(":") > 1 and not host.startswith("["):  # IPv6, as a URI leaves it
+            if host.count(":") > 1 and not host.startswith("["):  # IPv6: a URI loses its brackets
                 host = f"[{host}]"
             host = f"{connection.schema if connection.schema in ('http', 'https') else 'https'}://{host}"
         try:
@@ -93,63 +100,65 @@ class FlowrouteHook(BaseHook):
             or url.fragment
         ):
             raise self._config_error(
-                "host", connection.host, f"scheme and host alone, such as {DEFAULT_BASE_URL}"
+                "host", connection.host, f"a scheme and a host only, such as {DEFAULT_BASE_URL}"
             )
         if url.scheme == "http" and not is_loopback(url.hostname):
             raise self._config_error(
-                "host", connection.host, "https: over http the keys would go out in clear"
+                "host", connection.host, "an https URL; over http, the keys would be sent unencrypted"
             )
         hostname = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
         path = url.path.rstrip("/").removesuffix("/v2")
         return f"{url.scheme}://{hostname}{f':{port}' if port else ''}{path}"
 
     def _read_extra(self, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """The client's options from the extra, in which forms of several Airflows leave nulls, text and prefixes."""
+        """Parse the client's options from the extra, where Airflow's forms leave nulls, text and prefixes."""
         prefix = f"extra__{self.conn_type}__"
         given = {name.removeprefix(prefix): value for name, value in extra.items() if value not in (None, "")}
         unknown = sorted(given.keys() - CONNECTION_FIELDS.keys())
         if unknown:
             self.log.warning(
-                "Connection %r has extras that mean nothing here: %s. Known are %s.",
+                "Connection %r has unknown extra fields: %s. Known fields: %s.",
                 self.flowroute_conn_id,
                 ", ".join(unknown),
                 ", ".join(CONNECTION_FIELDS),
             )
         options = {}
-        for name, (read, expected) in _EXTRA_PARSERS.items():
+        for name, (parse, expected) in _EXTRA_PARSERS.items():
             if name not in given:
                 continue
             try:
-                options[name] = read(given[name])
+                options[name] = parse(given[name])
             except (ValueError, TypeError, AttributeError, OverflowError, OSError):
-                raise self._config_error(f"extra {name!r}", given[name], expected) from None
+                raise self._config_error(f"extra field {name!r}", given[name], expected) from None
         return options
 
     def _config_error(self, field: str, value: object, expected: str) -> FlowrouteConnectionConfigError:
-        shown = re.sub(r"""(['"]).*@""", r"\1***@", repr(value))  # a URL's user and password
+        shown = re.sub(r"""(['"]).*@""", r"\1***@", repr(value))  # a URL may hold a user and a password
         return FlowrouteConnectionConfigError(
-            f"Connection {self.flowroute_conn_id!r}: its {field} is {shown}; expected {expected}."
+            f"Connection {self.flowroute_conn_id!r} has an invalid {field}.\n"
+            f"Its value is {shown}.\n"
+            f"Set it to {expected}."
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """What the Test button does: one cheap authenticated read, without the usual patience."""
+        """Test the connection with one authenticated read, without retries."""
         try:
             connection = self.get_connection(self.flowroute_conn_id)
-            # The form's Test gives the connection a made-up id, which would tell the user nothing.
+            # The form tests the connection under a random ID, which means nothing to the user.
             client = self._client_for(connection, connection.extra_dejson, name="under test", retries=0)
             next(client.list_cdr_exports(page_size=1), None)
         except FlowrouteError as e:
             return False, str(e)
-        return True, f"Connected to {client.base_url}: the keys are good."
+        return True, f"Connected to {client.base_url}. The keys are valid."
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """The form's standard fields, for Airflow before 3.2; later ones read the provider info."""
+        """Return the form's standard fields for Airflow before 3.2; later versions read the provider info."""
         return {name.replace("-", "_"): value for name, value in CONNECTION_FORM.items()}
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """The form's extra fields, for Airflow before 3.2; later ones read the provider info."""
+        """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from wtforms import IntegerField, StringField
         from wtforms.validators import Optional
@@ -210,8 +219,8 @@ def _hosts(value: Any) -> tuple[str, ...]:
 _EXTRA_PARSERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "connect_timeout": (_seconds, "a number of seconds above 0"),
     "read_timeout": (_seconds, "a number of seconds above 0"),
-    "retries": (_count, "a whole number, 0 or more"),
-    "proxies": (_proxies, 'a URL, or an object such as {"https": "http://proxy:3128"}'),
+    "retries": (_count, "an integer, 0 or more"),
+    "proxies": (_proxies, 'a URL or an object such as {"https": "http://proxy:3128"}'),
     "verify": (_verify, "true, false, or the path of a CA bundle that exists on the worker"),
-    "download_hosts": (_hosts, "host names alone, as a list or separated by commas"),
+    "download_hosts": (_hosts, "host names only, as a list or comma-separated text"),
 }

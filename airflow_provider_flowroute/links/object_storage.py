@@ -1,4 +1,4 @@
-"""From a landing in Airflow's web interface to its file in the console of the cloud that holds it."""
+"""Link from a landing task in the Airflow UI to its file in the cloud console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, TaskInstanceKey
 
 
-#: By the beginning of a region's name: China and the United States' government have an AWS of their own.
+#: AWS consoles by region prefix: the regions of China and of the US government have their own.
 _CONSOLES = {
     "cn-": "console.amazonaws.cn",
     "us-gov-": "console.amazonaws-us-gov.com",
@@ -22,35 +22,35 @@ _CONSOLES = {
 
 
 class LandedFileLink(BaseOperatorLink):
-    """To the landed file, on Amazon S3 or Google Cloud Storage; elsewhere there is no link."""
+    """Link to the landed file on Amazon S3 or Google Cloud Storage. Other storage has no link."""
 
     name = "Landed file"
-    #: Where Airflow 3 keeps the link itself, when the task has ended.
+    #: The XCom key under which Airflow 3 stores the link when the task ends.
     xcom_key = "_link_LandedFileLink"
 
     def persist(self, context: Context, url: str) -> None:
-        """Keep the link, for Airflow 2: its webserver knows nothing of what a task did but by XCom.
+        """Store the link as an XCom for the Airflow 2 webserver, which cannot ask the task.
 
-        :param context: the task's.
-        :param url: from :func:`console_url`.
+        :param context: context of the task.
+        :param url: URL from :func:`console_url`; an empty one is not stored.
         """
         ti = context.get("ti")
         if ti is not None and url:
             ti.xcom_push(key=self.xcom_key, value=url)
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:
-        """The link, or nothing where there is none."""
-        # Airflow 3 asks in the task itself, where looking for an XCom that is not there logs an error.
-        known = getattr(operator, "landed_file_url", None)
-        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or "" if known is None else str(known)
+        """Return the link's URL, or an empty string if the file has none."""
+        # Airflow 3 calls this inside the task, where reading a missing XCom logs an error.
+        url = getattr(operator, "landed_file_url", None)
+        return XCom.get_value(key=self.xcom_key, ti_key=ti_key) or "" if url is None else str(url)
 
 
 def console_url(path: ObjectStoragePath) -> str:
-    """Where a cloud's own console shows a file; nothing for a file that is not in one.
+    """Return the URL of a file in its cloud's console, or an empty string if there is none.
 
-    Azure has no such address that can be told from a path: it takes subscription and resource group.
+    Azure has none, because its URLs need a subscription and a resource group, which a path does not have.
 
-    :param path: the file.
+    :param path: path of the file.
     """
     bucket = quote(bucket_of(path))
     key = quote(path.key)
@@ -62,7 +62,7 @@ def console_url(path: ObjectStoragePath) -> str:
 
 
 def _aws_console(s3: Any) -> str:
-    """The console for that storage; nothing if it is not Amazon's S3, but another with the same API."""
+    """Return the console's host, or an empty string if this is not Amazon's S3 but a compatible store."""
     endpoint = getattr(s3, "endpoint_url", None)
     host = (urlsplit(endpoint).hostname or "") if endpoint else ""
     if host and not host.endswith((".amazonaws.com", ".amazonaws.com.cn")):

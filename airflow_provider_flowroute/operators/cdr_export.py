@@ -1,4 +1,4 @@
-"""Has Flowroute build an export."""
+"""Create CDR exports."""
 
 from __future__ import annotations
 
@@ -40,37 +40,34 @@ if TYPE_CHECKING:
 
     from airflow_provider_flowroute.cdr.export import CdrExport
 
-_NO_INTERVAL = (
-    "This run has no data interval to take the window from ({interval}). Give the DAG "
-    'schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), whose runs each cover a day (in Airflow 3 '
-    'schedule="@daily" covers no time at all), or give the operator start_call_start_time and start_call_end_time.'
-)
-
 
 class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
-    """Has Flowroute build an export of the calls that began in a window. Returns the export's id.
+    """Create a CDR export for a time window and return its ID.
 
-    The window is the run's data interval, unless it is given: as ``start_call_start_time`` and
-    ``start_call_end_time``, or under these names in ``filter_parameters``. It holds the calls that began at or
-    after its start and before its end, UTC, may not end in the future, and may be 92 days long at most.
+    The export holds the calls that start at or after the window's start and before its end, in UTC. By default, the
+    window is the DAG run's data interval. Otherwise, pass ``start_call_start_time`` and ``start_call_end_time``, or
+    add these two names to ``filter_parameters``. A window ends in the past and has at most 92 days.
 
-    A request is sent once. If its answer is lost, or the worker dies, the export is looked for and taken up, by
-    the same try or the next; only where there is none is it asked for anew. A task that is cleared asks anew.
+    The operator sends a request once. If Flowroute's reply is lost or the worker dies, this try or the next one
+    searches the account for the export and resumes it, and creates a new export only if there is none. A task that
+    is cleared creates a new export.
 
     :param start_call_start_time: start of the window: a datetime or ISO 8601 text; naive means UTC. (templated)
-    :param start_call_end_time: end of the window, likewise. (templated)
-    :param filter_parameters: Flowroute's filters by their own names; None as a value leaves a filter out. A name
-        Flowroute's documents do not have is sent all the same, with a warning. (templated)
-    :param callback_url: where Flowroute POSTs a note when the export changes. (templated)
-    :param durable: take up the export that an earlier try of this task asked for. If False, every try asks
-        for a new one.
-    :param flowroute_conn_id: the id of the Airflow connection.
-    :param wait_for_completion: return only once the export is completed.
-    :param deferrable: wait in the triggerer instead of on a worker. Default: the configuration's
-        ``[operators] default_deferrable``.
-    :param poke_interval: time between looks at the export while waiting: seconds or a timedelta.
-    :param timeout: how long to wait at most: seconds or a timedelta. Most exports take under five minutes.
-    :raises AirflowFailException: for a window, a filter or keys that no retry can mend.
+    :param start_call_end_time: end of the window, in the same formats. (templated)
+    :param filter_parameters: Flowroute's filters by name; the value None omits a filter. A name that Flowroute does not
+        document is sent with a warning. (templated)
+    :param callback_url: URL to which Flowroute POSTs a callback when the export changes. (templated)
+    :param durable: resume the export that an earlier try of this task requested. If False, every try requests a new
+        export.
+    :param flowroute_conn_id: ID of the Airflow connection.
+    :param wait_for_completion: return only when the export is completed.
+    :param deferrable: wait in the triggerer instead of on a worker. Default: ``[operators] default_deferrable`` of
+        the Airflow configuration.
+    :param poke_interval: time between polls while waiting: seconds or a timedelta.
+    :param timeout: maximum time to wait: seconds or a timedelta. Most exports take less than five minutes.
+    :raises AirflowFailException: for an invalid window or filter, refused keys, or another permanent error.
+    :raises CdrExportFailedError: if Flowroute fails the export; a retry creates a new one.
+    :raises CdrExportTimeoutError: if the export is not completed within ``timeout``; a retry resumes it.
     """
 
     template_fields: Sequence[str] = (
@@ -81,7 +78,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
     )
     template_fields_renderers = {"filter_parameters": "json"}  # noqa: RUF012 - as BaseOperator declares it
     ui_color = "#c4dbf0"
-    # So that the UI shows the window that was asked for, where the run's data interval gave it (Airflow 3).
+    # On Airflow 3, the UI then shows the window that comes from the DAG run's data interval.
     overwrite_rtif_after_execution = True
 
     def __init__(
@@ -112,67 +109,65 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.timeout = _seconds(timeout)
 
     def execute(self, context: Context) -> str:
-        """Create the export, and wait for it if asked to."""
-        cycle = ExportTaskState(context)
+        """Create the export, and wait for it with ``wait_for_completion``."""
+        state = ExportTaskState(context)
         with fail_without_retry():
             window, filters = self._resolve(context)
             window.check_exportable(pendulum.now("UTC"))
             callback_url = parse_callback_url(self.callback_url)
-            self.log.info("Calls of %s, filters: %s", window, filters or "none")
+            self.log.info("Requesting the calls of %s (filters: %s).", window, filters or "none")
             request = CdrExportRequest(build_filter_parameters(window, filters), callback_url)
-            export = self._create_or_reconnect(request, cycle)
+            export = self._create_or_reconnect(request, state)
         if self.wait_for_completion:
-            with clear_state_if_failed(cycle):
+            with clear_state_if_failed(state):
                 self._wait(export.id)
-        cycle.clear_on_success(self)
+        state.clear_on_success(self)
         return export.id
 
-    def _create_or_reconnect(self, request: CdrExportRequest, cycle: ExportTaskState) -> CdrExport:
+    def _create_or_reconnect(self, request: CdrExportRequest, state: ExportTaskState) -> CdrExport:
         if not self.durable:
             export = self.client.create_cdr_export(request.filter_parameters, request.callback_url)
-            self.log.info("Flowroute is building export %s.", export.id)
+            self.log.info("Created export %s.", export.id)
             return export
-        asked = cycle.load(request.fingerprint)
-        if asked is not None and (earlier := self._reconnect(request, asked)) is not None:
-            cycle.save(request.fingerprint, asked.since.instant, earlier.id)
-            return earlier
+        prior = state.load(request.fingerprint)
+        if prior is not None and (export_of_prior := self._reconnect(request, prior)) is not None:
+            state.save(request.fingerprint, prior.since.instant, export_of_prior.id)
+            return export_of_prior
         now = pendulum.now("UTC")
-        # Before it is sent: the next try then knows that, and from when on, there may be an export.
-        cycle.save(request.fingerprint, now)
+        # Saved before the request is sent, so that the next try knows that an export may exist.
+        state.save(request.fingerprint, now)
         try:
             export = create_once(self.client, request)
         except FlowrouteError as e:
             if not e.request_may_have_arrived:
-                cycle.clear()
+                state.clear()
             raise
-        cycle.save(request.fingerprint, now, export.id)
+        state.save(request.fingerprint, now, export.id)
         return export
 
-    def _reconnect(self, request: CdrExportRequest, asked: PriorRequest) -> CdrExport | None:
-        """The export of an earlier try, if there is one that can still give a file."""
+    def _reconnect(self, request: CdrExportRequest, prior: PriorRequest) -> CdrExport | None:
+        """Return the export of an earlier try if it has, or may still get, a file."""
         export = None
-        if asked.export_id is not None:
-            with suppress(FlowrouteNotFoundError):  # the connection leads to another account by now
-                export = self.client.get_cdr_export(asked.export_id)
+        if prior.export_id is not None:
+            with suppress(FlowrouteNotFoundError):  # the connection now belongs to another account
+                export = self.client.get_cdr_export(prior.export_id)
         if export is None:
-            export = find_export(self.client, request, asked.since)
+            export = find_export(self.client, request, prior.since)
         if export is None:
-            self.log.info("No export of an earlier try is in the account's list: asking for one.")
+            self.log.info("The account has no export from an earlier try. Creating a new one.")
             return None
         if not export.is_usable(pendulum.now("UTC")):
             self.log.info(
-                "Export %s of an earlier try is of no use (%s): asking for a new one.",
+                "Export %s from an earlier try cannot be reused (status: %s). Creating a new one.",
                 export.id,
                 export.status_text,
             )
             return None
-        self.log.info(
-            "Taking up export %s, which an earlier try asked for. It is %s.", export.id, export.status_text
-        )
+        self.log.info("Resuming export %s from an earlier try (status: %s).", export.id, export.status_text)
         return export
 
     def _resolve(self, context: Context) -> tuple[Window, dict[str, Any]]:
-        """The window, from the one place it is given in, and the filters."""
+        """Return the window, from the one place that gives it, and the filters."""
         filters, window = parse_filter_parameters(self.filter_parameters)
         start, end = (
             None if value == "None" else value
@@ -180,32 +175,24 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         )
         if start is None and end is None:
             if window is None:
-                window = self._data_interval(context)
+                window = _data_interval(context)
                 self.start_call_start_time, self.start_call_end_time = map(
                     format_instant, (window.start, window.end)
                 )
             return window, filters
         if window is not None:
             raise FlowrouteValueError(
-                f"The window is given twice: as arguments ({start} .. {end}) and in filter_parameters ({window}). "
-                f"Give it in one place."
+                f"The export's window is given twice.\n"
+                f"The arguments give {start} .. {end}, and filter_parameters gives {window}.\n"
+                f"Give the window in one place."
             )
         if start is None or end is None:
             raise FlowrouteValueError(
-                f"Half a window: {WINDOW_START} is {start!r} and {WINDOW_END} is {end!r}. Give both, or neither "
-                f"for the run's data interval."
+                f"The export's window is incomplete.\n"
+                f"{WINDOW_START} is {start!r} and {WINDOW_END} is {end!r}.\n"
+                f"Give both, or neither to use the DAG run's data interval."
             )
         return Window(start, end), filters  # type: ignore[arg-type]
-
-    def _data_interval(self, context: Context) -> Window:
-        start, end = context.get("data_interval_start"), context.get("data_interval_end")
-        if start is None or end is None:
-            raise FlowrouteValueError(
-                _NO_INTERVAL.format(interval="made without a logical date, or by an asset")
-            )
-        if start >= end:
-            raise FlowrouteValueError(_NO_INTERVAL.format(interval=f"it is {start} .. {end}"))
-        return Window(start, end)
 
     def _wait(self, export_id: str) -> None:
         deadline = time.monotonic() + self.timeout
@@ -223,38 +210,58 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
                 )
             left = deadline - time.monotonic()
             if left <= 0:
-                raise CdrExportTimeoutError(f"Export {export_id} was not completed in {self.timeout:g} s.")
+                raise CdrExportTimeoutError(
+                    f"Export {export_id} was not completed in {self.timeout:g} s.\n"
+                    f"Flowroute may still complete it: a retry of this task resumes the export.\n"
+                    f"Set a longer timeout if this happens often."
+                )
             time.sleep(min(self.poke_interval, left))
         self.log.info("Export %s is completed.", export_id)
 
     def _is_completed(self, export_id: str) -> bool:
-        # A failed export is no reason to give up: the next try asks for a new one.
+        # A failed export does not end the task, because the next try creates a new one.
         with fail_without_retry(except_for=CdrExportFailedError):
             return self.client.poll_cdr_export(export_id) is not None
 
     def execute_complete(self, context: Context, event: Any = None) -> str:
-        """Go on after the trigger.
+        """Return the export's ID after the trigger has fired.
 
-        :param event: the trigger's event.
+        :param event: event of the trigger.
         """
-        cycle = ExportTaskState(context)
+        state = ExportTaskState(context)
         with suppress(FlowrouteValueError):
-            self._resolve(context)  # for the UI, which shows the fields as they stand at the end
-        with clear_state_if_failed(cycle), fail_without_retry(except_for=CdrExportFailedError):
+            self._resolve(context)  # the UI shows the fields as they are now
+        with clear_state_if_failed(state), fail_without_retry(except_for=CdrExportFailedError):
             export_id = export_id_from_event(event)
         self.log.info("Export %s is completed.", export_id)
-        cycle.clear_on_success(self)
+        state.clear_on_success(self)
         return export_id
 
 
 @contextmanager
-def clear_state_if_failed(cycle: ExportTaskState) -> Iterator[None]:
-    """Let the next try ask for a new export if this one fails."""
+def clear_state_if_failed(state: ExportTaskState) -> Iterator[None]:
+    """Let the next try create a new export if Flowroute fails this one."""
     try:
         yield
     except CdrExportFailedError:
-        cycle.clear()
+        state.clear()
         raise
+
+
+def _data_interval(context: Context) -> Window:
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if start is not None and end is not None and start < end:
+        return Window(start, end)
+    if start is None or end is None:
+        cause = "The run was created without a logical date or by an asset."
+    else:
+        cause = f"Its data interval {start} .. {end} is empty."
+    raise FlowrouteValueError(
+        f"This DAG run has no data interval for the export's window.\n"
+        f'{cause} In Airflow 3, schedule="@daily" covers no time.\n'
+        f'Set schedule=CronDataIntervalTimetable("@daily", timezone="UTC") on the DAG, whose runs each cover a day, '
+        f"or pass {WINDOW_START} and {WINDOW_END} to the operator."
+    )
 
 
 def _seconds(value: float | timedelta) -> float:

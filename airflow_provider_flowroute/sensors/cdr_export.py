@@ -1,4 +1,4 @@
-"""Waits until an export is completed."""
+"""Wait for CDR exports."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ if TYPE_CHECKING:
 
 
 class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
-    """Waits until a CDR export is completed, then pushes its summary.
+    """Wait until a CDR export is completed and return its summary.
 
-    The summary has ``id``, ``status``, ``window``, ``num_calls``, ``total_cost``, ``billed_minutes``, ``fees``
-    and ``expires_at``; amounts are text, so that they stay exact. It never has the download link.
+    The summary has ``id``, ``status``, ``window``, ``num_calls``, ``total_cost``, ``billed_minutes``, ``fees`` and
+    ``expires_at``. Amounts are text, so that they stay exact. The summary never has the download link.
 
-    A failed export, an unknown id, refused keys and a status this package does not know end the task at once,
-    without using up its retries. A lost connection, 429 or 5xx is waited out.
+    A permanent error fails the task without using its retries: a failed export, an unknown ID, refused keys, or a
+    status that this package does not know. After a transient error (no connection, 429, 5xx), the sensor pokes again.
 
-    ``poke_interval``, ``timeout``, ``soft_fail`` and ``mode`` mean what they mean in every sensor, whether or
-    not it is deferrable.
+    ``poke_interval``, ``timeout``, ``soft_fail`` and ``mode`` have the same meaning as in every sensor, also when
+    the sensor is deferrable.
 
-    :param export_id: the export's id, as CreateCdrExportOperator returns it. (templated)
-    :param flowroute_conn_id: the id of the Airflow connection.
-    :param deferrable: wait in the triggerer instead of on a worker; ``mode`` is then without meaning. Default: the
-        configuration's ``[operators] default_deferrable``.
+    :param export_id: ID of the export, as CreateCdrExportOperator returns it. (templated)
+    :param flowroute_conn_id: ID of the Airflow connection.
+    :param deferrable: wait in the triggerer instead of on a worker; ``mode`` then has no effect. Default:
+        ``[operators] default_deferrable`` of the Airflow configuration.
+    :raises AirflowFailException: for a permanent error.
+    :raises AirflowSensorTimeout: if the export is not completed within ``timeout``.
     """
 
     template_fields: Sequence[str] = ("export_id",)
@@ -64,17 +66,17 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
-        """Look; then wait in the way the sensor was asked to."""
+        """Poke once, then defer if the sensor is deferrable and the export is not completed."""
         if not self.deferrable:
             return super().execute(context)
         try:
-            found = self.poke(context)
+            poked = self.poke(context)
         except AirflowFailException as e:
-            if self.soft_fail or self.never_fail:  # as BaseSensorOperator does in its own modes
-                raise AirflowSkipException(f"Skipped, not failed, as the sensor was asked to: {e}") from e
+            if self.soft_fail or self.never_fail:  # as in the modes of BaseSensorOperator
+                raise AirflowSkipException(f"Skipping due to soft_fail or never_fail.\n{e}") from None
             raise
-        if isinstance(found, PokeReturnValue):
-            return found.xcom_value
+        if isinstance(poked, PokeReturnValue):
+            return poked.xcom_value
         self.defer(
             trigger=CdrExportTrigger.starting_now(
                 self.export_id,
@@ -88,9 +90,10 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         return None
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
-        """One look.
+        """Poll the export once.
 
-        :raises AirflowFailException: for what no waiting can mend.
+        :return: False, or a ``PokeReturnValue`` with the summary when the export is completed.
+        :raises AirflowFailException: for a permanent error.
         """
         with fail_without_retry():
             self.export_id = check_export_id(self.export_id)
@@ -100,11 +103,11 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         return PokeReturnValue(is_done=True, xcom_value=self._summary(export))
 
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
-        """Go on after the trigger: take its word for a failure, ask Flowroute for the figures of a success.
+        """Return the summary after the trigger has fired, read from Flowroute.
 
-        :param event: the trigger's event.
-        :raises AirflowSensorTimeout: the time was over.
-        :raises AirflowFailException: for what no waiting can mend.
+        :param event: event of the trigger.
+        :raises AirflowSensorTimeout: if the export was not completed within ``timeout``.
+        :raises AirflowFailException: for a permanent error.
         """
         try:
             with fail_without_retry():
@@ -112,7 +115,7 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
                 export = self.client.get_cdr_export(export_id)
                 export.check_completed()
         except CdrExportTimeoutError as e:
-            raise AirflowSensorTimeout(str(e)) from e
+            raise AirflowSensorTimeout(str(e)) from None
         return self._summary(export)
 
     def _summary(self, export: CdrExport) -> dict[str, Any]:

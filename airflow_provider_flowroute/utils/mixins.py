@@ -1,4 +1,4 @@
-"""What Flowroute's operators and sensors share."""
+"""Shared behavior of the Flowroute operators and sensors: the hook, and errors that fail without a retry."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fail_without_retry(
 ) -> Iterator[None]:
     """Fail the task without using its ``retries`` on a permanent error.
 
-    :param except_for: permanent errors that a retry of this task can fix, for example because it creates a new export.
+    :param except_for: permanent errors that a retry of this task fixes, for example by creating a new export.
     :raises AirflowFailException: instead of a permanent error, with the same message.
     """
     try:
@@ -30,21 +30,24 @@ def fail_without_retry(
     except FlowrouteError as e:
         if e.transient or isinstance(e, except_for):
             raise
-        # "from None": Airflow would print the cause, which has the same message, a second time.
+        # Without "from None", Airflow prints the chained error too, so the message appears twice.
         raise AirflowFailException(str(e)) from None
 
 
 class FlowrouteHookMixin:
-    """Give an operator or sensor the hook and the client of its ``flowroute_conn_id``, created on first use."""
+    """Give an operator or sensor the hook and the client of its ``flowroute_conn_id``.
+
+    Both are created on first use.
+    """
 
     flowroute_conn_id: str
 
     @cached_property
     def hook(self) -> FlowrouteHook:
-        """The hook for ``flowroute_conn_id``."""
+        """Return the hook for ``flowroute_conn_id``."""
         return FlowrouteHook(self.flowroute_conn_id)
 
     @property
     def client(self) -> FlowrouteClient:
-        """The client of the hook."""
+        """Return the hook's client."""
         return self.hook.get_conn()

@@ -1,8 +1,8 @@
-"""What the tries of one task know of each other: of the export that an earlier one asked for.
+"""Task state that survives retries: the export that an earlier try requested.
 
-A cycle is a task's tries from its first, or from its first after a clear, until it is cleared again. All that
-depends on the version of Airflow is here: 3.3 and later keep a note for a task (``task_state_store``), which outlives
-tries and clears alike; earlier ones know at most when the cycle began.
+A *try cycle* is the tries of a task since its first one, or since it was last cleared. Everything that depends on
+the version of Airflow is in this file. Airflow 3.3 and later store state for a task (``task_state_store``), which
+survives both retries and clears. Earlier versions know at most when the try cycle started.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The note's name in the task's state store. An operator in the midst of its tries looks for it there: never rename it.
+#: The key in the task's state store. Never rename it: a task may retry after an upgrade of this package.
 KEY = "flowroute_cdr_export"
 
 
 @dataclass(frozen=True)
 class PriorRequest:
-    """What is known of an export that was, or may have been, asked for.
+    """The request of an earlier try, which Flowroute may or may not have received.
 
-    :param since: from when on.
-    :param export_id: its id, where the answer was seen.
+    :param since: earliest time at which the request was sent.
+    :param export_id: ID of the export, if the try received Flowroute's reply.
     """
 
     since: RequestTime
@@ -39,9 +39,10 @@ class PriorRequest:
 
 
 class ExportTaskState:
-    """The cycle that a running task is in.
+    """Load and save what the next try of a task must know of its export.
 
-    :param context: the task's; without a task instance, as in a unit test, nothing is known and nothing kept.
+    :param context: context of the task. Without a task instance, or with a mock of one, as in unit tests, there is no
+        earlier try.
     """
 
     def __init__(self, context: Mapping[str, Any]) -> None:
@@ -50,45 +51,47 @@ class ExportTaskState:
         self._dag_run = context.get("dag_run")
 
     def load(self, fingerprint: str) -> PriorRequest | None:
-        """What an earlier try of this cycle knew or may have done; None if no request can have been sent.
+        """Return what an earlier try of this try cycle did, or None if it cannot have sent the request.
 
-        :param fingerprint: the request's. What was noted of another request does not count.
+        :param fingerprint: fingerprint of the request. The state of another request is ignored.
         """
         if self._ti is None:
             return None
         if self._store is None:
             return self._infer_from_history()
-        note = self._store.get(KEY)
-        return None if note is None else _read(note, self._ti.max_tries, fingerprint)
+        stored = self._store.get(KEY)
+        return None if stored is None else _parse(stored, self._ti.max_tries, fingerprint)
 
-    def save(self, fingerprint: str, asked_at: datetime, export_id: str | None = None) -> None:
-        """Keep what the next try must know.
+    def save(self, fingerprint: str, requested_at: datetime, export_id: str | None = None) -> None:
+        """Store what the next try must know.
 
-        :param fingerprint: the request's.
-        :param asked_at: when it was first sent in this cycle, or is about to be.
-        :param export_id: once it is known.
+        :param fingerprint: fingerprint of the request.
+        :param requested_at: when this try cycle first sent the request, or is about to send it (aware).
+        :param export_id: ID of the export, once it is known.
         """
         if self._store is not None and self._ti is not None:
             self._store.set(
                 KEY,
                 {
-                    # A clear raises it, a retry does not: it tells one cycle's note from another's.
+                    # A clear raises max_tries and a retry does not, so it identifies the try cycle.
                     "cycle": self._ti.max_tries,
                     "request": fingerprint,
-                    "asked_at": asked_at.astimezone(UTC).isoformat(),
+                    "requested_at": requested_at.astimezone(UTC).isoformat(),
                     "export_id": export_id,
                 },
             )
 
     def clear(self) -> None:
-        """Drop the note."""
+        """Delete the stored state."""
         if self._store is not None:
             self._store.delete(KEY)
 
     def clear_on_success(self, operator: BaseOperator) -> None:
-        """Drop the note when Airflow has recorded the task's success.
+        """Delete the stored state after Airflow has recorded the task's success.
 
-        Not before: a task killed between the two would be tried again, and know nothing of its export.
+        A task that is killed before that point is tried again and still needs the state.
+
+        :param operator: the running operator, which gets another ``on_success_callback``.
         """
         if self._store is not None:
             given: Any = operator.on_success_callback or []
@@ -96,45 +99,50 @@ class ExportTaskState:
             operator.on_success_callback = [*callbacks, lambda _context: self.clear()]
 
     def _infer_from_history(self) -> PriorRequest | None:
-        """Without a note: nothing on the first try, on a later one when the cycle began."""
+        """Return None on the first try of a try cycle, and the start of the try cycle on a later one."""
         ti = self._ti
         assert ti is not None
-        if ti.try_number <= ti.max_tries - ti.task.retries + 1:
+        try_number, max_tries, retries = ti.try_number, ti.max_tries, ti.task.retries
+        if not all(isinstance(number, int) for number in (try_number, max_tries, retries)):
+            return None  # a mock
+        if try_number <= max_tries - retries + 1:
             return None
         first_try = _first_try_started_at(ti)
         if first_try is not None:
             return PriorRequest(RequestTime(first_try))
-        # A clear moves it only if the run was over: what is older may be from the cycle before.
-        return (
-            PriorRequest(RequestTime(self._dag_run.start_date, exact=False))
-            if self._dag_run is not None
-            else None
-        )
+        if self._dag_run is None:
+            return None
+        # Inexact, because a clear changes the start date only if the run has ended: an export since then may belong
+        # to the try cycle before.
+        return PriorRequest(RequestTime(self._dag_run.start_date, exact=False))
 
 
-def _read(note: Any, cycle: int, fingerprint: str) -> PriorRequest | None:
-    """What a note says, if it is of this cycle and this request."""
+def _parse(stored: Any, cycle: int, fingerprint: str) -> PriorRequest | None:
+    """Parse stored state; return None if it belongs to another try cycle or request."""
     try:
-        of, asked_at = (note["cycle"], note["request"]), datetime.fromisoformat(note["asked_at"])
-        export_id = note["export_id"]
+        stored_for = stored["cycle"], stored["request"]
+        requested_at, export_id = datetime.fromisoformat(stored["requested_at"]), stored["export_id"]
+        is_valid = requested_at.tzinfo is not None and (
+            export_id is None or (isinstance(export_id, str) and export_id != "")
+        )
     except (KeyError, TypeError, ValueError):
-        of, asked_at, export_id = None, None, None
-    known = isinstance(export_id, str) and export_id != ""
-    if asked_at is None or asked_at.tzinfo is None or not (known or export_id is None):
-        log.warning("The task's state store has something else under %r: it is not used.", KEY)
+        is_valid = False
+    if not is_valid:
+        log.warning("Ignoring invalid state under the key %r in the task's state store.", KEY)
         return None
-    return PriorRequest(RequestTime(asked_at), export_id) if of == (cycle, fingerprint) else None
+    return PriorRequest(RequestTime(requested_at), export_id) if stored_for == (cycle, fingerprint) else None
 
 
 def _first_try_started_at(ti: Any) -> datetime | None:
-    """When the cycle's first try started, from Airflow 2's own record: its tasks may read the database."""
+    """Return when the first try of the try cycle started. Only Airflow 2 tasks can read this from the database."""
     if AIRFLOW_V_3_0_PLUS:
         return None
-    from airflow.models.taskinstancehistory import TaskInstanceHistory as Past
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
     from airflow.utils.session import create_session
     from sqlalchemy import func, select
 
-    this = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index", "max_tries")}
+    keys = {name: getattr(ti, name) for name in ("dag_id", "run_id", "task_id", "map_index", "max_tries")}
     with create_session() as session:
-        started_at: datetime | None = session.scalar(select(func.min(Past.start_date)).filter_by(**this))
+        first_start = select(func.min(TaskInstanceHistory.start_date)).filter_by(**keys)
+        started_at: datetime | None = session.scalar(first_start)
     return started_at

@@ -34,7 +34,7 @@ def airflow_db() -> None:
 
 @dataclass
 class Outcome:
-    """What became of a DAG run."""
+    """The result of a DAG run."""
 
     state: str
     states: dict[str, str]
@@ -93,7 +93,7 @@ def _outcome(dag: Any, dag_run: Any, caplog: pytest.LogCaptureFixture) -> Outcom
 
 @pytest.fixture
 def what_tasks_keep(airflow_db: None) -> Callable[[str], list[Any]]:
-    """What a DAG's tasks have in their state store; nothing where Airflow has none."""
+    """Return the stored state of a DAG's tasks; an empty list where Airflow has no state store."""
 
     def read(dag_id: str) -> list[Any]:
         from airflow.utils.session import create_session
@@ -111,5 +111,5 @@ def what_tasks_keep(airflow_db: None) -> Callable[[str], list[Any]]:
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No half a minute of looking for an export that is not there."""
+    """Search once, instead of for half a minute, for an export that does not exist."""
     monkeypatch.setattr("airflow_provider_flowroute.api.idempotency.LOOKUP_DELAYS", (0,))

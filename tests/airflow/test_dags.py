@@ -27,7 +27,7 @@ def a_dag(name: str, **options: Any) -> DAG:
     return DAG(name, start_date=datetime(2019, 1, 1, tzinfo=UTC), **{"schedule": None, **options})
 
 
-def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
+def test_daily_calls_land_complete_with_totals_for_the_next_task(
     an_account, run_dag, tmp_path, quick_deferral
 ):
     account = an_account(processing_seconds=0.5)
@@ -76,7 +76,7 @@ def test_a_days_calls_land_whole_and_their_figures_reach_the_next_task(
     assert "X-Amz" not in str(outcome.xcoms)
 
 
-def test_the_figures_reach_the_events_of_the_assets_that_the_user_declared(account, run_dag, tmp_path):
+def test_totals_reach_the_asset_events_of_the_outlets(account, run_dag, tmp_path):
     lake = Asset("file://lake/cdrs")
     with a_dag("assets") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
@@ -96,7 +96,7 @@ def test_the_figures_reach_the_events_of_the_assets_that_the_user_declared(accou
 
 
 def event_extras(dag: DAG) -> list[dict[str, Any]]:
-    """The ``extra`` of each event of an asset that a DAG's tasks made."""
+    """Return the ``extra`` of the asset events that a DAG's tasks created."""
     from airflow.utils.session import create_session
 
     if AIRFLOW_2:
@@ -110,7 +110,7 @@ def event_extras(dag: DAG) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 keeps what was rendered before the task ran")
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_the_ui_shows_the_window_that_was_asked_for(an_account, run_dag, quick_deferral, deferrable):
+def test_ui_shows_the_requested_window(an_account, run_dag, quick_deferral, deferrable):
     an_account(processing_seconds=0.5)
     timetable = CronDataIntervalTimetable("@daily", timezone="America/New_York")
     with a_dag(f"shows_window_{deferrable}", schedule=timetable) as dag:
@@ -125,7 +125,7 @@ def test_the_ui_shows_the_window_that_was_asked_for(an_account, run_dag, quick_d
 
 
 def rendered_fields(dag: DAG) -> dict[str, Any]:
-    """The template fields of a DAG's one task, as the UI shows them."""
+    """Return the template fields of a DAG's only task, as the UI shows them."""
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.utils.session import create_session
 
@@ -135,7 +135,7 @@ def rendered_fields(dag: DAG) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_create_can_wait_for_its_export_itself(an_account, run_dag, quick_deferral, deferrable):
+def test_create_waits_for_completion(an_account, run_dag, quick_deferral, deferrable):
     account = an_account(processing_seconds=0.5)
     with a_dag(f"create_waits_{deferrable}") as dag:
         CreateCdrExportOperator(
@@ -148,10 +148,10 @@ def test_create_can_wait_for_its_export_itself(an_account, run_dag, quick_deferr
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_failed_export_is_made_anew_on_the_next_try(an_account, run_dag, quick_deferral, deferrable):
+def test_failed_export_is_recreated_on_the_next_try(an_account, run_dag, quick_deferral, deferrable):
     account = an_account(processing_seconds=0.4)
     account.add_fault("failed_export")
-    with a_dag(f"made_anew_{deferrable}") as dag:
+    with a_dag(f"recreated_{deferrable}") as dag:
         CreateCdrExportOperator(
             task_id="create",
             **SAMPLE,
@@ -163,16 +163,15 @@ def test_a_failed_export_is_made_anew_on_the_next_try(an_account, run_dag, quick
         )
     outcome = run_dag(dag)
 
-    failed, made_anew = account.exports
-    assert (failed.status, made_anew.status) == ("failed", "completed")
-    assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, made_anew.id)
+    failed, recreated = account.exports
+    assert (failed.status, recreated.status) == ("failed", "completed")
+    assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, recreated.id)
 
 
-def test_what_never_reached_flowroute_is_asked_for_on_the_next_try_and_nothing_is_kept(
-    account, run_dag, quick_looks, what_tasks_keep
-):
+def test_request_that_never_arrived_is_sent_by_the_next_try(account, run_dag, quick_looks, what_tasks_keep):
+    """The next try lists first, and no task state is left."""
     account.add_fault("dropped_connection", on="create")
-    with a_dag("asked_again", default_args=RETRIES) as dag:
+    with a_dag("created_again", default_args=RETRIES) as dag:
         CreateCdrExportOperator(task_id="create", **SAMPLE)
     outcome = run_dag(dag)
 
@@ -184,11 +183,11 @@ def test_what_never_reached_flowroute_is_asked_for_on_the_next_try_and_nothing_i
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_timed_out_wait_goes_on_with_the_same_export(
+def test_retry_after_a_timeout_resumes_the_same_export(
     an_account, run_dag, quick_deferral, what_tasks_keep, deferrable
 ):
     account = an_account(processing_seconds=0.8)
-    with a_dag(f"goes_on_{deferrable}", default_args={**RETRIES, "retries": 9}) as dag:
+    with a_dag(f"resumes_{deferrable}", default_args={**RETRIES, "retries": 9}) as dag:
         CreateCdrExportOperator(
             task_id="create",
             **SAMPLE,
@@ -209,9 +208,7 @@ def test_a_timed_out_wait_goes_on_with_the_same_export(
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_sensor_ends_at_once_on_a_failed_export_without_using_its_retries(
-    an_account, run_dag, quick_deferral, deferrable
-):
+def test_sensor_fails_without_retries_on_a_failed_export(an_account, run_dag, quick_deferral, deferrable):
     account = an_account(processing_seconds=0.4)
     account.add_fault("failed_export")
     with a_dag(f"fails_{deferrable}", default_args=RETRIES) as dag:
@@ -222,9 +219,9 @@ def test_a_sensor_ends_at_once_on_a_failed_export_without_using_its_retries(
     assert (outcome.state, outcome.states["wait"], outcome.tries["wait"]) == ("failed", "failed", 1)
 
 
-@pytest.mark.parametrize("fails_after", ["first look", "deferral"])
-def test_soft_fail_skips_also_when_deferrable(an_account, run_dag, quick_deferral, fails_after):
-    account = an_account(processing_seconds=0.0 if fails_after == "first look" else 1.0)
+@pytest.mark.parametrize("fails_after", ["first poke", "deferral"])
+def test_soft_fail_skips_a_deferrable_sensor(an_account, run_dag, quick_deferral, fails_after):
+    account = an_account(processing_seconds=0.0 if fails_after == "first poke" else 1.0)
     account.add_fault("failed_export")
     with a_dag(f"soft_{fails_after.replace(' ', '_')}") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
@@ -236,7 +233,7 @@ def test_soft_fail_skips_also_when_deferrable(an_account, run_dag, quick_deferra
     assert outcome.states["wait"] == "skipped"
 
 
-def test_a_deferred_sensor_times_out_without_using_its_retries(an_account, run_dag, quick_deferral):
+def test_deferred_sensor_times_out_without_retries(an_account, run_dag, quick_deferral):
     an_account(processing_seconds=3600)
     with a_dag("times_out", default_args=RETRIES) as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
@@ -248,7 +245,7 @@ def test_a_deferred_sensor_times_out_without_using_its_retries(an_account, run_d
     assert (outcome.states["wait"], outcome.tries["wait"]) == ("failed", 1)
 
 
-def test_reschedule_mode_gives_its_slot_back_and_comes_again(an_account, run_dag):
+def test_reschedule_mode_pokes_until_completion(an_account, run_dag):
     an_account(processing_seconds=1.0)
     with a_dag("reschedules") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
@@ -258,7 +255,7 @@ def test_reschedule_mode_gives_its_slot_back_and_comes_again(an_account, run_dag
     assert (outcome.state, outcome.xcoms["wait"]["num_calls"]) == ("success", 3)
 
 
-def test_a_year_is_mapped_over_windows_that_tile(an_account, run_dag, tmp_path, quick_deferral):
+def test_year_is_mapped_over_contiguous_windows(an_account, run_dag, tmp_path, quick_deferral):
     account = an_account(calls_per_day=2)
 
     def landing(summary: dict[str, Any]) -> dict[str, str]:
@@ -294,7 +291,7 @@ def test_a_year_is_mapped_over_windows_that_tile(an_account, run_dag, tmp_path, 
     assert rows == sum(export.num_calls for export in exports)
 
 
-def test_what_templates_make_of_values_comes_out_right(account, run_dag):
+def test_templated_values_get_their_types_back(account, run_dag):
     with a_dag(
         "templates", params={"seconds": 60, "tollfree": True, "nothing": None, "number": "+12065551212"}
     ) as dag:
@@ -327,7 +324,7 @@ def test_what_templates_make_of_values_comes_out_right(account, run_dag):
     assert export.callback_url is None
 
 
-def test_native_rendering_leaves_phone_numbers_and_dates_usable(account, run_dag):
+def test_native_rendering_keeps_phone_numbers_and_dates(account, run_dag):
     with a_dag("native", render_template_as_native_obj=True, params={"number": "+12065551212"}) as dag:
         CreateCdrExportOperator(
             task_id="create",
@@ -348,7 +345,7 @@ def test_native_rendering_leaves_phone_numbers_and_dates_usable(account, run_dag
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 gives every run a logical date")
-def test_a_run_without_a_logical_date_says_what_to_do_and_wastes_no_retry(account, run_dag):
+def test_run_without_a_logical_date_fails_without_retries(account, run_dag):
     with a_dag("no_interval", default_args=RETRIES) as dag:
         CreateCdrExportOperator(task_id="create")
     outcome = run_dag(dag, None)

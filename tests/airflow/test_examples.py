@@ -1,4 +1,4 @@
-"""The example DAGs as they stand, run by the `airflow` command a user would type."""
+"""The example DAGs, unchanged, run with the `airflow` command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.landing.values import typed_value
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"
-#: As Flowroute's own SDK documents them.
+#: The sample of Flowroute's own SDK.
 SAMPLE_FILE = b"""\
 direction,start_time,end_time,destination,number_alias,callerid,total_cost,destination_name,callerid_country,\
 line_information,result,call_fail_sip_code,call_fail_reason,duration,billed_duration,rate,first_increment,\
@@ -38,14 +38,14 @@ UNITED STATES,N/A,,completed,200,OK,106,108,0.009800,6,6,0.01764000,0.0000,0.000
 
 
 def values_of(content: bytes) -> list[dict[str, Any]]:
-    """The rows of an export's CSV, typed, in the slow way."""
+    """Parse the rows of an export's CSV with the standard library."""
     rows = csv.DictReader(io.StringIO(content.decode(), newline=""))
     return [{name: typed_value(name, row.get(name, "")) for name in COLUMNS} for row in rows]
 
 
 @pytest.fixture
 def dags_test(airflow_db: None, tmp_path: Path) -> Any:
-    """Runs `airflow dags test` with the examples as DAGs folder, and returns all that it printed, at DEBUG level."""
+    """Run `airflow dags test` with the examples as DAGs folder; return its output at DEBUG level."""
 
     def run(*arguments: str) -> str:
         done = subprocess.run(
@@ -68,9 +68,8 @@ def dags_test(airflow_db: None, tmp_path: Path) -> Any:
     return run
 
 
-def test_the_daily_dag_lands_the_sample_day_value_for_value_and_keeps_every_secret(
-    an_account, dags_test, tmp_path
-):
+def test_daily_dag_lands_the_sample_day_and_keeps_secrets(an_account, dags_test, tmp_path):
+    """The landed values equal Flowroute's own sample. No log and no file of Airflow has the link or the key."""
     account = an_account(processing_seconds=1, secret_key="a-very-secret-key")
 
     log = dags_test("flowroute_daily_cdrs", "2019-06-26", "--conf", '{"late_calls_hours": 0}')
@@ -80,17 +79,17 @@ def test_the_daily_dag_lands_the_sample_day_value_for_value_and_keeps_every_secr
     assert pq.read_table(landed).to_pylist() == values_of(SAMPLE_FILE)
     assert f"3 calls, 3.0 minutes, 0.024689 USD: {landed}" in log
     assert "Starting new HTTP connection" in log, "not a log at DEBUG level"
-    # Where task and supervisor share a process, as in `dags test`, Airflow 3 itself shows what it is asked to mask.
+    # In `dags test`, where task and supervisor share a process, Airflow 3 itself logs the values it must mask.
     log = re.sub(r"MaskSecret\(value='.*?', ", "", log)
     files = [path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file()]
-    # In a process of its own: closing a database's file gives up the locks that this process's SQLite has on it.
+    # In another process, because closing a database file here releases this process's SQLite locks on it.
     stored = subprocess.run(["cat", *files], capture_output=True, check=True).stdout
     for secret in ("X-Amz-Signature", account.secret_key):
         assert secret not in log
         assert secret.encode() not in stored
 
 
-def test_the_backfill_dag_lands_a_stretch_window_by_window(an_account, dags_test, tmp_path):
+def test_backfill_dag_lands_one_file_per_window(an_account, dags_test, tmp_path):
     account = an_account(calls_per_day=1)
 
     dags_test("flowroute_backfill", "2026-11-01", "--conf", '{"start": "2026-01-01", "end": "2026-06-01"}')

@@ -1,4 +1,4 @@
-"""The link from a landing to its file, asked for as the web interface asks."""
+"""The link from a landing to its file, read as the UI reads it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.airflow
 
 
 def links_of(dag: Any, map_index: int = -1) -> dict[str, str | None]:
-    """The links of the task ``land`` in the DAG's only run."""
+    """Return the links of the task ``land`` in the DAG's only run."""
     from airflow.models import DagRun
     from airflow.utils.session import create_session
 
@@ -73,7 +73,7 @@ def land(account: Any, run_dag: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return run
 
 
-def test_a_landing_on_s3_leads_to_its_object_in_the_console(land):
+def test_s3_landing_links_to_its_object_in_the_console(land):
     attach("s3", "lake", fs=MemoryFileSystem())
 
     dag, outcome = land("link_s3", "s3://lake@bucket/{{ 'cdrs' }}/day.csv")
@@ -84,7 +84,7 @@ def test_a_landing_on_s3_leads_to_its_object_in_the_console(land):
     }
 
 
-def test_of_mapped_landings_each_leads_to_its_own(land, tmp_path):
+def test_mapped_landings_link_to_their_own_files(land, tmp_path):
     attach("s3", "lake", fs=MemoryFileSystem())
 
     dag, outcome = land(
@@ -99,7 +99,7 @@ def test_of_mapped_landings_each_leads_to_its_own(land, tmp_path):
     ]
 
 
-def test_a_landing_on_the_disk_has_no_link_and_no_error_of_that_in_its_log(land, tmp_path, capsys):
+def test_local_landing_has_no_link_and_logs_no_error(land, tmp_path, capsys):
     dag, outcome = land("link_disk", f"{tmp_path}/day.csv")
 
     assert outcome.state == "success"
@@ -107,7 +107,7 @@ def test_a_landing_on_the_disk_has_no_link_and_no_error_of_that_in_its_log(land,
     assert links_of(dag) == {"Landed file": None}
 
 
-def test_a_landing_that_failed_has_no_link(land, account, capsys):
+def test_failed_landing_has_no_link(land, account, capsys):
     attach("s3", "lake", fs=MemoryFileSystem())
     account.add_fault("wrong_num_calls")
 

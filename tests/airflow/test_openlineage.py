@@ -1,4 +1,4 @@
-"""What OpenLineage's own provider writes of a landing, run by the `airflow` command a user would type."""
+"""The events that the OpenLineage provider writes for a landing, run with the `airflow` command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with DAG("lineage", schedule=None, start_date=datetime(2019, 1, 1, tzinfo=UTC)):
 
 @pytest.fixture
 def events_of(airflow_db: None, tmp_path: Path) -> Any:
-    """Runs a DAG that lands an export at a path; gives the events of its landing by their type, and all they say."""
+    """Run a DAG that lands an export at a path; return the landing's events by type, and the raw text of all."""
 
     def run(path: Path) -> tuple[dict[str, Any], str]:
         (dags := tmp_path / "dags").mkdir()
@@ -54,12 +54,14 @@ def events_of(airflow_db: None, tmp_path: Path) -> Any:
         )
         written = (tmp_path / "events.jsonl").read_text()
         events = [json.loads(line) for line in written.splitlines()]
-        return {each["eventType"]: each for each in events if each["job"]["name"] == "lineage.land"}, written
+        return {
+            event["eventType"]: event for event in events if event["job"]["name"] == "lineage.land"
+        }, written
 
     return run
 
 
-def test_a_landing_tells_its_export_its_file_and_that_they_agree(account, events_of, tmp_path):
+def test_landing_reports_export_file_and_passed_checks(account, events_of, tmp_path):
     path = tmp_path / "day.parquet"
 
     events, _ = events_of(path)
@@ -71,8 +73,8 @@ def test_a_landing_tells_its_export_its_file_and_that_they_agree(account, events
         f"cdrs/exports/{account.exports[0].id}",
     )
     assert [
-        (each["assertion"], each.get("column"), *(each[name] for name in VERDICT))
-        for each in source["inputFacets"]["dataQualityAssertions"]["assertions"]
+        (check["assertion"], check.get("column"), *(check[name] for name in VERDICT))
+        for check in source["inputFacets"]["dataQualityAssertions"]["assertions"]
     ] == [
         ("row_count", None, True, "error", "3", "3"),
         ("sum", "total_cost", True, "error", "0.024689", "0.02468896"),
@@ -86,14 +88,14 @@ def test_a_landing_tells_its_export_its_file_and_that_they_agree(account, events
         ),
     ]
     assert (file["namespace"], file["name"]) == ("file", str(path))
-    assert [(each["name"], each["type"]) for each in file["facets"]["schema"]["fields"]] == [
+    assert [(field["name"], field["type"]) for field in file["facets"]["schema"]["fields"]] == [
         (field.name, str(field.type)) for field in pq.read_schema(path)
     ]
     statistics = file["outputFacets"]["outputStatistics"]
     assert (statistics["rowCount"], statistics["size"]) == (3, path.stat().st_size)
 
 
-def test_a_landing_that_fails_tells_what_disagrees_and_of_no_file(account, events_of, tmp_path):
+def test_failed_landing_reports_the_failed_check_and_no_file(account, events_of, tmp_path):
     account.add_fault("wrong_num_calls")
 
     events, _ = events_of(tmp_path / "day.parquet")
@@ -106,7 +108,7 @@ def test_a_landing_that_fails_tells_what_disagrees_and_of_no_file(account, event
     assert events["FAIL"]["outputs"] == []
 
 
-def test_no_event_has_the_link_or_a_key_or_the_connection(an_account, events_of, tmp_path):
+def test_events_have_no_link_key_or_connection(an_account, events_of, tmp_path):
     an_account(access_key="the-access-key", secret_key="a-very-secret-key")
 
     _, written = events_of(tmp_path / "day.csv.gz")

@@ -1,4 +1,4 @@
-"""The DAGs of docs/recipes.md as they stand: which calls each asks for, and where they land."""
+"""The DAGs of docs/recipes.md, unchanged: which calls they request, and where these land."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def at(text: str) -> datetime:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the page calls /data/cdrs."""
+    """The directory that the page calls /data/cdrs."""
     return tmp_path_factory.mktemp("lake")
 
 
 @pytest.fixture(scope="module")
 def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The page's DAGs by their ids, parsed by Airflow from one file that holds all the page's Python."""
+    """The page's DAGs by ID, parsed by Airflow from one file with all the Python of the page."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:
@@ -61,7 +61,7 @@ def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFacto
     file = tmp_path_factory.mktemp("dags") / "recipes.py"
     text = "\n".join(blocks).replace("/data/cdrs", str(lake))
     assert '"retries": 2' in text
-    file.write_text(text.replace('"retries": 2', '"retries": 0'))  # or what is wrong comes five minutes later
+    file.write_text(text.replace('"retries": 2', '"retries": 0'))  # no delay of five minutes
     bag = DagBag(str(file))
     assert bag.import_errors == {}
     return dict(bag.dags)
@@ -82,7 +82,7 @@ def landed(path: Path) -> int:
         ("hourly", "2026-11-20T14:00", "2026-11-20T13:00", "2026-11-20T14:00", "hourly/2026-11-20T13"),
     ],
 )
-def test_the_calls_of_a_window_land_under_its_name(
+def test_recipe_lands_a_window_in_the_file_named_after_it(
     flowroute, recipes, run_dag, lake, name, run_at, start, end, file
 ):
     outcome = run_dag(recipes[f"flowroute_cdrs_{name}"], at(run_at))
@@ -94,7 +94,7 @@ def test_the_calls_of_a_window_land_under_its_name(
     assert landed(lake / f"{file}.parquet") == outcome.xcoms["land"]["rows"] == export.totals.num_calls > 0
 
 
-def test_a_run_without_an_interval_takes_the_window_of_its_params(flowroute, recipes, run_dag):
+def test_run_without_an_interval_uses_the_window_in_its_params(flowroute, recipes, run_dag):
     without_interval = {} if AIRFLOW_2 else {"logical_date": None}  # Airflow 2 has no such run
 
     outcome = run_dag(
@@ -106,7 +106,7 @@ def test_a_run_without_an_interval_takes_the_window_of_its_params(flowroute, rec
     assert (export.start, export.end) == (at("2025-12-31T06:00"), at("2026-01-02T11:00"))
 
 
-def test_each_account_lands_its_own_calls(recipes, run_dag, lake, monkeypatch):
+def test_accounts_land_their_own_calls(recipes, run_dag, lake, monkeypatch):
     with FlowrouteSimulator(seed=1) as us, FlowrouteSimulator(seed=2) as emea:
         monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_US", us.connection_json)
         monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_EMEA", emea.connection_json)
@@ -121,16 +121,16 @@ def test_each_account_lands_its_own_calls(recipes, run_dag, lake, monkeypatch):
 
 @pytest.mark.parametrize(
     ("day", "at_least", "filters"),
-    # A day each: Airflow 2 does not run the same one twice here.
+    # Different days, because Airflow 2 does not run the same day twice here.
     [("2026-11-20", 0.5, {"cost_greater_than": 0.5}), ("2026-11-21", None, {})],
 )
-def test_an_optional_filter_is_left_out_without_a_value(flowroute, recipes, run_dag, day, at_least, filters):
+def test_optional_filter_without_a_value_is_omitted(flowroute, recipes, run_dag, day, at_least, filters):
     outcome = run_dag(recipes["flowroute_cdrs_abroad"], at(day), conf={"at_least_usd": at_least})
 
     assert outcome.state == "success"
     [export] = flowroute.exports
-    asked = {name: value for name, value in export.filter_parameters.items() if "call_" not in name}
-    assert asked == {
+    requested = {name: value for name, value in export.filter_parameters.items() if "call_" not in name}
+    assert requested == {
         "direction": "outbound",
         "destination_countries_excluded": ["US", "CA"],
         "exclude_cancelled": True,
@@ -140,9 +140,9 @@ def test_an_optional_filter_is_left_out_without_a_value(flowroute, recipes, run_
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A server that speaks S3, with the bucket of the page."""
+    """A local S3 server with the bucket of the page."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    # Airflow keeps the storage of a connection as it first was, whichever test that was for.
+    # Airflow caches the store of a connection, also from an earlier test.
     monkeypatch.setattr(store, "_STORE_CACHE", {})
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
@@ -156,7 +156,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
     moto.stop()
 
 
-def test_what_lands_on_s3_is_announced_with_its_path(flowroute, recipes, run_dag, s3):
+def test_asset_event_of_an_s3_landing_has_its_path(flowroute, recipes, run_dag, s3):
     dag = recipes["flowroute_cdrs_produced"]
 
     outcome = run_dag(dag, at("2026-11-20"))
@@ -198,9 +198,7 @@ class Warehouse:
         self.said.append((statement, file.read()))
 
 
-def test_postgres_gets_the_landed_rows_after_those_of_the_same_day_are_gone(
-    flowroute, recipes, run_dag, monkeypatch
-):
+def test_postgres_recipe_replaces_the_rows_of_the_day(flowroute, recipes, run_dag, monkeypatch):
     hooks = SimpleNamespace(PostgresHook=Warehouse)
     monkeypatch.setitem(sys.modules, "airflow.providers.postgres.hooks.postgres", hooks)
     monkeypatch.setattr(Warehouse, "said", [])

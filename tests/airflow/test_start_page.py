@@ -1,4 +1,4 @@
-"""The five minutes of docs/index.md, by the commands that the page shows."""
+"""The quick start of docs/index.md, run with the commands of the page."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PAGE = (CHECKOUT / "docs" / "index.md").read_text()
 
 
 def step(number: int) -> str:
-    """What a step has the reader type or save."""
+    """Return the command or the file of a step."""
     found = re.search(rf"^\*\*{number}\. .*?^```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert found
     return found[1].removeprefix("$ ")
 
 
-def test_the_page_leads_to_a_file_with_calls(airflow_db, flowroute, tmp_path: Path):
+def test_steps_of_the_page_produce_a_file_with_calls(airflow_db, flowroute, tmp_path: Path):
     def do(number: int) -> str:
         done = subprocess.run(
             ["bash", "-c", step(number).replace("/tmp/flowroute", str(tmp_path / "lake"))],

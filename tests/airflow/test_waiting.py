@@ -1,4 +1,4 @@
-"""What docs/waiting.md says that waiting costs."""
+"""The requests that docs/waiting.md states for the ways to wait."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ PAGE = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
 WAYS = re.findall(r"^\| `(Cdr\w+|Create\w+)\((.*?)\)`.*\| `n` \+ (\d) \|$", PAGE, re.MULTILINE)
 
 
-def test_the_page_has_five_ways():
+def test_page_lists_five_ways_to_wait():
     assert len(WAYS) == 5
 
 
 @pytest.mark.parametrize(("operator", "arguments", "more"), WAYS)
-def test_what_a_wait_costs(an_account, run_dag, quick_deferral, operator, arguments, more):
+def test_wait_sends_as_many_requests_as_documented(
+    an_account, run_dag, quick_deferral, operator, arguments, more
+):
     account = an_account(processing_seconds=float("inf"))
     too_early = 2
-    # By name and value as the page has them.
+    # Names and values from the page.
     given = {
         name: {"True": True, "False": False}.get(value, value.strip('"'))
         for name, value in re.findall(r"(\w+)=([^,]+)", arguments)
@@ -52,13 +54,13 @@ def test_what_a_wait_costs(an_account, run_dag, quick_deferral, operator, argume
     completer.join()
 
     assert outcome.state == "success"
-    asked = [request.on for request in account.requests]
-    assert asked.count("create") == 1
-    assert asked.count("status") == too_early + int(more)
+    kinds = [request.on for request in account.requests]
+    assert kinds.count("create") == 1
+    assert kinds.count("status") == too_early + int(more)
 
 
-def _complete_after(account, looks: int, over: threading.Event) -> None:
+def _complete_after(account, polls: int, over: threading.Event) -> None:
     while not over.wait(0.005):
-        if account.exports and account.exports[0].reads >= looks:
+        if account.exports and account.exports[0].reads >= polls:
             account.complete(account.exports[0].id)
             return

@@ -1,4 +1,4 @@
-"""The parameter tables of docs/operators.md are the signatures."""
+"""The parameter tables of docs/operators.md match the signatures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = (CreateCdrExportOperator, CdrExportSensor, CdrExportTrigger, CdrExport
 
 
 def table(section: str, first_column: str) -> dict[str, list[str]]:
-    """The rows of a section's table, by the names in their first column."""
+    """Return the rows of a section's table by the names in their first column."""
     text = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     rows = text and re.search(rf"^\| {first_column} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text[1], re.MULTILINE)
     assert rows, f"no table of {first_column}s below {section}"
@@ -31,14 +31,14 @@ def table(section: str, first_column: str) -> dict[str, list[str]]:
 def parameters(of: type) -> dict[str, inspect.Parameter]:
     signature = inspect.signature(of.__init__)  # type: ignore[misc]
     return {
-        name: each
-        for name, each in signature.parameters.items()
-        if name != "self" and each.kind is not inspect.Parameter.VAR_KEYWORD
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if name != "self" and parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
 
 
-@pytest.mark.parametrize("documented", CLASSES, ids=lambda each: each.__name__)
-def test_each_parameter_is_in_the_table_with_its_default_and_no_other(documented: type):
+@pytest.mark.parametrize("documented", CLASSES, ids=lambda documented: documented.__name__)
+def test_parameter_tables_match_the_signatures(documented: type):
     rows = table(documented.__name__, "parameter")
     expected = parameters(documented)
 
@@ -50,15 +50,15 @@ def test_each_parameter_is_in_the_table_with_its_default_and_no_other(documented
             assert default == f"`{actual}`", name
 
 
-@pytest.mark.parametrize("documented", CLASSES, ids=lambda each: each.__name__)
-def test_what_is_said_to_be_templated_is(documented: type):
+@pytest.mark.parametrize("documented", CLASSES, ids=lambda documented: documented.__name__)
+def test_templated_notes_match_template_fields(documented: type):
     rows = table(documented.__name__, "parameter")
 
-    said = {name for name, row in rows.items() if "templated" in row[-1]}
-    assert said == set(getattr(documented, "template_fields", ()))
+    noted = {name for name, row in rows.items() if "templated" in row[-1]}
+    assert noted == set(getattr(documented, "template_fields", ()))
 
 
-def test_what_the_sensor_inherits_is_there_to_be_inherited():
+def test_inherited_parameters_exist_in_the_base_sensor():
     rows = table("CdrExportSensor", "inherited")
 
     assert len(rows) == 8

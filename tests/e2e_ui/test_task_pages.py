@@ -45,7 +45,8 @@ def test_the_logs_show_each_step_in_order_and_no_other_line(pages: Any, ui: Any)
     export_id = ui.flowroute.exports[-1].id
     assert logs == {
         "create": [
-            "INFO - Calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC, filters: {'direction': 'inbound'}",
+            "INFO - Requesting the calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC "
+            "(filters: {'direction': 'inbound'}).",
             f"INFO - Created export {export_id}.",
         ],
         "wait": [

@@ -22,7 +22,7 @@ def test_the_button_in_the_form_accepts_good_keys_and_explains_bad_ones(pages: A
     pages.open_form()
     pages.fill("my_flowroute", flowroute.url, flowroute.access_key, flowroute.secret_key)
 
-    assert pages.test_in_form().strip() == f"Connected to {flowroute.url}: the keys are good."
+    assert pages.test_in_form().strip() == f"Connected to {flowroute.url}. The keys are valid."
     assert "alert-success" in (pages.message.get_attribute("class") or "")
 
     pages.page.locator("#password").fill(WRONG)
@@ -63,7 +63,7 @@ def test_the_rest_api_tests_the_saved_connection(ui: Any):
     ui.add("rest_good", ui.flowroute.secret_key, with_port=False)
     ui.add("rest_bad", WRONG, with_port=False)
 
-    assert rest_test(ui, "rest_good") == (True, f"Connected to {ui.flowroute.url}: the keys are good.")
+    assert rest_test(ui, "rest_good") == (True, f"Connected to {ui.flowroute.url}. The keys are valid.")
     good, said = rest_test(ui, "rest_bad")
 
     assert not good

@@ -1,4 +1,4 @@
-"""The form of a connection: old and new Airflows read it in two places, which must agree."""
+"""The connection form. Airflow reads it from the hook before 3.2 and from the provider info later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_flowroute import CONNECTION_FORM, get_provider_info
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 
 
-def test_what_airflow_reads_of_the_hook_is_what_the_provider_info_says():
+def test_hook_attributes_match_the_provider_info():
     (connection_type,) = get_provider_info()["connection-types"]
 
     assert issubclass(FlowrouteHook, BaseHook)
@@ -22,20 +22,20 @@ def test_what_airflow_reads_of_the_hook_is_what_the_provider_info_says():
     assert f"{FlowrouteHook.__module__}.{FlowrouteHook.__qualname__}" == connection_type["hook-class-name"]
 
 
-def test_the_form_is_the_same_in_both_places():
+def test_form_behaviour_is_the_same_in_hook_and_provider_info():
     assert FlowrouteHook.get_ui_field_behaviour() == {
         "hidden_fields": CONNECTION_FORM["hidden-fields"],
         "relabeling": {"login": "Access Key", "password": "Secret Key", "host": "API URL"},
         "placeholders": CONNECTION_FORM["placeholders"],
     }
-    # Airflow 2.11 looks for both in the class itself.
+    # Airflow 2.11 reads both from the class itself.
     assert {"get_ui_field_behaviour", "get_connection_form_widgets"} <= vars(FlowrouteHook).keys()
 
 
 @pytest.mark.skipif(
     not importlib.util.find_spec("flask_appbuilder"), reason="only Airflow 2 builds its form from widgets"
 )
-def test_the_extras_of_the_form_are_the_same_in_both_places():
+def test_form_fields_are_the_same_in_hook_and_provider_info():
     widgets = FlowrouteHook.get_connection_form_widgets()
 
     (connection_type,) = get_provider_info()["connection-types"]

@@ -1,4 +1,4 @@
-"""The extras of a connection, in whatever form a form, a URI or JSON left them."""
+"""The extra fields of a connection, as a form, a URI or JSON stores them."""
 
 from __future__ import annotations
 
@@ -42,13 +42,14 @@ EXTRAS: list[tuple[str, Any, str, Any]] = [
 
 @pytest.mark.parametrize("prefix", ["", "extra__flowroute__"])
 @pytest.mark.parametrize(("name", "value", "option", "expected"), EXTRAS)
-def test_an_extra_is_understood_in_whatever_type_a_form_left_it(
+def test_extra_field_accepts_every_type_that_a_form_stores(
     connect: Any, prefix: str, name: str, value: Any, option: str, expected: Any
 ):
     assert options_of(connect(extra={prefix + name: value}))[option] == expected
 
 
-def test_an_extra_that_a_form_left_empty_beside_its_older_name_does_not_hide_it(connect: Any):
+def test_empty_extra_field_does_not_hide_its_prefixed_name(connect: Any):
+    """A form may store the field empty under one of its two names and filled under the other."""
     for extra in (
         {"extra__flowroute__retries": "7", "retries": None},
         {"retries": "7", "extra__flowroute__retries": ""},
@@ -71,26 +72,27 @@ BAD_EXTRAS: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_EXTRAS)
-def test_a_bad_extra_is_refused_with_its_connection_its_name_and_its_value(
-    connect: Any, name: str, value: Any
-):
+def test_invalid_extra_field_error_names_connection_field_and_value(connect: Any, name: str, value: Any):
     with pytest.raises(FlowrouteConnectionConfigError) as caught:
         connect(extra={name: value}).get_conn()
-    assert f"Connection '{NAME}': its extra {name!r} is {value!r}; expected " in str(caught.value)
+    first_line, value_line, fix = str(caught.value).split("\n")
+    assert first_line == f"Connection '{NAME}' has an invalid extra field {name!r}."
+    assert value_line == f"Its value is {value!r}."
+    assert fix.startswith("Set it to ")
 
 
-def test_a_bad_proxys_password_is_not_repeated(connect: Any):
-    with pytest.raises(FlowrouteConnectionConfigError, match="its extra 'proxies' is ") as caught:
+def test_invalid_proxy_error_hides_the_proxy_password(connect: Any):
+    with pytest.raises(FlowrouteConnectionConfigError, match="invalid extra field 'proxies'") as caught:
         connect(extra={"proxies": '{"https": "http://someone:hidden-word@proxy:3128"'}).get_conn()
     assert "hidden-word" not in str(caught.value)
 
 
-def test_an_extra_that_means_nothing_is_warned_about_with_those_that_do(connect: Any, mocker: MockerFixture):
-    # Airflow 3 has loggers of its own, which pytest does not hear.
+def test_unknown_extra_field_logs_a_warning_with_the_known_ones(connect: Any, mocker: MockerFixture):
+    # pytest does not capture Airflow 3's own loggers.
     log = mocker.patch.object(FlowrouteHook, "log")
 
     connect(extra={"timeout": 5, "retries": 2}).get_conn()
 
-    (said,) = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
-    assert f"'{NAME}' has extras that mean nothing here: timeout." in said
-    assert ", ".join(CONNECTION_FIELDS) in said
+    (warning,) = [call.args[0] % call.args[1:] for call in log.warning.call_args_list]
+    assert f"'{NAME}' has unknown extra fields: timeout." in warning
+    assert ", ".join(CONNECTION_FIELDS) in warning

@@ -1,4 +1,4 @@
-"""An Airflow connection, however it was written down, becomes a client; a bad one says what to mend."""
+"""The hook creates a client from every notation of a connection; the error of an invalid one names the fix."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = {"login": "the-access-key", "password": SECRET_KEY}
 NAME = "my_flowroute"
 
 
-def test_a_connection_needs_no_more_than_its_keys(connect: Any):
+def test_connection_needs_only_its_keys(connect: Any):
     assert options_of(connect()) == {
         "keys": (b"the-access-key", SECRET_KEY.encode()),
         "base_url": DEFAULT_BASE_URL,
@@ -56,16 +56,14 @@ def test_a_connection_needs_no_more_than_its_keys(connect: Any):
         ),
     ],
 )
-def test_a_uri_and_json_make_the_same_client(connect: Any, connection: str):
+def test_uri_and_json_connections_create_the_same_client(connect: Any, connection: str):
     options = options_of(connect(connection))
 
     assert options["keys"] == (b"the-access-key", SECRET_KEY.encode())
     assert (options["base_url"], options["retries"]) == (DEFAULT_BASE_URL, 2)
 
 
-def test_the_connection_of_a_simulator_works_as_it_is(
-    flowroute: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch
-):
+def test_simulator_connection_works_unchanged(flowroute: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", flowroute.connection_json)
     hook = FlowrouteHook()
 
@@ -102,12 +100,12 @@ def test_the_connection_of_a_simulator_works_as_it_is(
         ({"host": "::1", "schema": "http", "port": 8080}, "http://[::1]:8080"),
     ],
 )
-def test_a_host_may_be_written_in_many_ways(connect: Any, fields: dict[str, Any], url: str):
+def test_host_accepts_every_common_notation(connect: Any, fields: dict[str, Any], url: str):
     assert connect(**fields).get_conn().base_url == url
 
 
 @pytest.mark.parametrize("schema", ["http", "https"])
-def test_a_uri_may_name_a_port_and_the_scheme_as_its_schema(connect: Any, schema: str):
+def test_uri_connection_accepts_port_and_scheme(connect: Any, schema: str):
     hook = connect(f"flowroute://the-access-key:{SECRET_KEY}@localhost:8080/{schema}")
 
     assert hook.get_conn().base_url == f"{schema}://localhost:8080"
@@ -123,9 +121,10 @@ def test_a_uri_may_name_a_port_and_the_scheme_as_its_schema(connect: Any, schema
         {"host": "http://localhost.evil.test"},
     ],
 )
-def test_keys_are_not_sent_in_clear_to_another_machine(connect: Any, fields: dict[str, Any]):
+def test_keys_are_not_sent_over_http_to_another_machine(connect: Any, fields: dict[str, Any]):
     with pytest.raises(
-        FlowrouteConnectionConfigError, match=f"'{NAME}': its host is .*https: over http the keys"
+        FlowrouteConnectionConfigError,
+        match=rf"(?s)'{NAME}' has an invalid host.*https URL; over http, the keys",
     ):
         connect(**fields).get_conn()
 
@@ -143,18 +142,22 @@ def test_keys_are_not_sent_in_clear_to_another_machine(connect: Any, fields: dic
         "https://[::1",
     ],
 )
-def test_a_host_that_cannot_be_one_is_refused_with_itself(connect: Any, host: str):
+def test_invalid_host_is_refused_and_shown(connect: Any, host: str):
     with pytest.raises(FlowrouteConnectionConfigError) as caught:
         connect(host=host).get_conn()
-    assert f"Connection '{NAME}': its host is {host!r}; expected " in str(caught.value)
+    assert f"Connection '{NAME}' has an invalid host.\nIts value is {host!r}.\nSet it to " in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize(
     "host",
     ["https://key:hidden-word@api.flowroute.com", "https://key:hidden-word@[::1", "key:hidden-word@x:y"],
 )
-def test_keys_in_the_host_are_refused_and_not_repeated(connect: Any, host: str):
-    with pytest.raises(FlowrouteConnectionConfigError, match=f"Connection '{NAME}': its host is ") as caught:
+def test_keys_in_the_host_are_refused_and_hidden(connect: Any, host: str):
+    with pytest.raises(
+        FlowrouteConnectionConfigError, match=f"Connection '{NAME}' has an invalid host"
+    ) as caught:
         connect(host=host).get_conn()
     assert "hidden-word" not in str(caught.value)
 
@@ -169,39 +172,38 @@ def test_keys_in_the_host_are_refused_and_not_repeated(connect: Any, host: str):
         ({"login": None, "password": None}, "Access Key"),
     ],
 )
-def test_a_missing_key_is_named(connect: Any, fields: dict[str, Any], missing: str):
+def test_missing_key_is_named(connect: Any, fields: dict[str, Any], missing: str):
     with pytest.raises(
-        FlowrouteConnectionConfigError, match=rf"Connection '{NAME}' has no {missing} \(.*fill it in"
+        FlowrouteConnectionConfigError,
+        match=rf"(?s)Connection '{NAME}' has no {missing} \(.*Enter it in the conn",
     ):
         connect(**fields).get_conn()
 
 
-def test_in_an_event_loop_the_client_is_the_same(connect: Any):
+def test_async_client_equals_the_sync_client(connect: Any):
     fields = {
         "host": "http://localhost",
         "port": 8080,
         "extra": {"retries": "2", "verify": "n", "proxies": "http://p"},
     }
-    waiting = connect(**fields)
+    hook = connect(**fields)
 
     async def get_twice() -> bool:
-        return await waiting.aget_conn() is await waiting.aget_conn()
+        return await hook.aget_conn() is await hook.aget_conn()
 
     assert asyncio.run(get_twice())
-    assert options_of(waiting) == options_of(connect(**fields))
+    assert options_of(hook) == options_of(connect(**fields))
 
 
-def test_in_an_event_loop_a_bad_connection_is_as_bad(connect: Any):
+def test_async_client_refuses_an_invalid_connection(connect: Any):
     with pytest.raises(FlowrouteConnectionConfigError, match="no Secret Key"):
         asyncio.run(connect(password=None).aget_conn())
 
 
-def test_the_connection_test_is_green_with_good_keys_and_is_one_cheap_read(
-    flowroute: FlowrouteSimulator, connect: Any
-):
+def test_connection_test_succeeds_with_one_small_request(flowroute: FlowrouteSimulator, connect: Any):
     assert connect(flowroute.connection_json).test_connection() == (
         True,
-        f"Connected to {flowroute.url}: the keys are good.",
+        f"Connected to {flowroute.url}. The keys are valid.",
     )
     (request,) = flowroute.requests
     assert (request.on, request.query["limit"]) == ("list", "1")
@@ -212,31 +214,31 @@ def test_the_connection_test_is_green_with_good_keys_and_is_one_cheap_read(
     [
         ({}, "The access key or the secret key is not valid"),
         ({"password": None}, "no Secret Key"),
-        ({"host": "http://api.flowroute.com"}, "over http the keys"),
-        ({"extra": {"retries": "many"}}, "'retries' is 'many'"),
+        ({"host": "http://api.flowroute.com"}, "over http, the keys"),
+        ({"extra": {"retries": "many"}}, "Its value is 'many'"),
         ({"host": f"http://127.0.0.1:{a_closed_port()}"}, "no answer"),
     ],
 )
-def test_the_connection_test_is_red_with_the_reason_and_without_the_key(
+def test_connection_test_fails_with_the_cause_and_without_the_key(
     flowroute: FlowrouteSimulator, connect: Any, fields: dict[str, Any], words: str
 ):
-    is_good, message = connect(**{"host": flowroute.url, **fields}).test_connection()
+    succeeded, message = connect(**{"host": flowroute.url, **fields}).test_connection()
 
-    assert not is_good
+    assert not succeeded
     assert words in message
     assert SECRET_KEY not in message
 
 
-def test_the_connection_test_does_not_repeat_a_failing_read(flowroute: FlowrouteSimulator, connect: Any):
+def test_connection_test_does_not_retry(flowroute: FlowrouteSimulator, connect: Any):
     flowroute.add_fault("server_error", on="list", times=None)
 
-    is_good, message = connect(flowroute.connection_json).test_connection()
-    assert not is_good
+    succeeded, message = connect(flowroute.connection_json).test_connection()
+    assert not succeeded
     assert "500" in message
     assert len(flowroute.requests) == 1
 
 
-def test_a_permanent_error_fails_the_task_without_its_retries():
+def test_permanent_error_fails_the_task_without_retries():
     with (
         pytest.raises(AirflowFailException, match="the window is wrong") as caught,
         fail_without_retry(),
@@ -248,18 +250,18 @@ def test_a_permanent_error_fails_the_task_without_its_retries():
 @pytest.mark.parametrize(
     "error", [FlowrouteUnreachableError("a blip"), CdrExportFailedError("excepted"), KeyError("another's")]
 )
-def test_any_other_error_is_left_to_the_retries(error: Exception):
+def test_other_errors_use_the_task_retries(error: Exception):
     with pytest.raises(type(error)) as caught, fail_without_retry(except_for=CdrExportFailedError):
         raise error
     assert caught.value is error
 
 
-def test_a_connection_made_in_code_is_read_like_any_other(connect: Any):
+def test_connection_created_in_code_is_supported(connect: Any):
     connection = Connection(conn_id=NAME, conn_type="flowroute", **KEYS, extra='{"retries": 1}')
 
     assert FlowrouteHook(NAME)._client_for(connection, connection.extra_dejson)._retries == 1
 
 
-def test_every_error_of_a_bad_connection_is_one_of_this_package(connect: Any):
+def test_connection_errors_are_flowroute_errors(connect: Any):
     with pytest.raises(FlowrouteError):
         connect(login=None).get_conn()

@@ -1,4 +1,4 @@
-"""Where the link of a landing leads; tests/airflow asks for it as the web interface does."""
+"""The URL of a landed file in its cloud console; tests/airflow reads the link as the UI does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ except ImportError:  # Airflow 2
         ("/lake/day.csv", ""),
     ],
 )
-def test_a_file_has_the_address_at_which_its_own_cloud_shows_it(path: str, url: str):
+def test_link_is_the_files_url_in_its_cloud_console(path: str, url: str):
     assert console_url(ObjectStoragePath(path)) == url
 
 
@@ -43,11 +43,13 @@ def test_a_file_has_the_address_at_which_its_own_cloud_shows_it(path: str, url: 
         ({"endpoint_url": "https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com"}, "console.aws.amazon.com"),
     ],
 )
-def test_an_object_is_shown_by_the_console_of_its_connections_region(
+def test_s3_link_uses_the_console_of_the_connections_region(
     extra: dict[str, Any], console: str, monkeypatch: pytest.MonkeyPatch
 ):
     connection = {"conn_type": "aws", "login": "key", "password": "secret", "extra": extra}
-    name = "amazon" + "".join(filter(str.isalnum, *extra.values()))  # its own: Airflow keeps the storages
+    name = "amazon" + "".join(
+        filter(str.isalnum, *extra.values())
+    )  # unique, because Airflow caches the stores
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
 
     url = console_url(ObjectStoragePath(f"s3://{name}@lake/day=1/a b&c.csv"))
@@ -55,14 +57,14 @@ def test_an_object_is_shown_by_the_console_of_its_connections_region(
     assert url == f"https://{console}/s3/object/lake?prefix=day%3D1/a%20b%26c.csv"
 
 
-def test_another_storage_with_the_api_of_s3_has_no_console(monkeypatch: pytest.MonkeyPatch):
+def test_s3_compatible_store_has_no_link(monkeypatch: pytest.MonkeyPatch):
     connection = {"conn_type": "aws", "login": "key", "extra": {"endpoint_url": "https://minio.example:9000"}}
     monkeypatch.setenv("AIRFLOW_CONN_MINIO", json.dumps({**connection, "password": "secret"}))
 
     assert console_url(ObjectStoragePath("s3://minio@lake/day.csv")) == ""
 
 
-def test_an_object_in_a_storage_that_tells_no_region_is_amazons():
+def test_s3_store_without_a_region_uses_the_default_console():
     attach("s3", "plain", fs=MemoryFileSystem())
 
     assert console_url(ObjectStoragePath("s3://plain@lake/day.csv")).startswith(

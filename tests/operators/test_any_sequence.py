@@ -1,7 +1,7 @@
-"""Whatever happens, in whatever order: never two live exports for one cycle, never success without an export.
+"""A try cycle never has two live exports and never succeeds without one, whatever happens in whatever order.
 
-Faults of Flowroute, kills at any step, exports that fail, deferrals, clears: hypothesis makes up the sequence, and
-the operator lives through it against the simulator.
+Hypothesis generates sequences of Flowroute's faults, kills at any step, failed exports, deferrals and clears. The
+operator runs through them against the simulator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from tests.operators.tries import KilledError, Task
 from tests.support import client_of
 
-FOR_EVER = float("inf")
+FOREVER = float("inf")
 URL = "http://127.0.0.1:9/ours"
 WINDOW = {"start_call_start_time": "2026-03-02", "start_call_end_time": "2026-03-03"}
 
@@ -44,9 +44,9 @@ class OneExport(RuleBasedStateMachine):
     has_store: bool
 
     @initialize(mode=st.sampled_from(["plain", "waiting", "deferrable"]))
-    def begin(self, mode: str) -> None:
+    def start(self, mode: str) -> None:
         self.monkeypatch = pytest.MonkeyPatch()
-        self.account = FlowrouteSimulator(calls_per_day=1, processing_seconds=FOR_EVER)
+        self.account = FlowrouteSimulator(calls_per_day=1, processing_seconds=FOREVER)
         self.account.start()
         self.task = Task(
             self.account,
@@ -61,7 +61,7 @@ class OneExport(RuleBasedStateMachine):
         )
         self.waits = mode != "plain"
         self.over = False
-        self.earlier: set[str] = set()  # made in cycles before this one
+        self.earlier: set[str] = set()  # exports of earlier try cycles
 
     def teardown(self) -> None:
         if hasattr(self, "account"):
@@ -73,7 +73,7 @@ class OneExport(RuleBasedStateMachine):
         self._end_all(status)
 
     @rule()
-    def somebody_else_asks_for_the_same(self) -> None:
+    def another_task_requests_the_same_calls(self) -> None:
         self.account.clear_faults()
         parameters = {name: f"{day} 00:00:00" for name, day in WINDOW.items()}
         client_of(self.account).create_cdr_export(parameters, "http://127.0.0.1:9/another")
@@ -81,26 +81,26 @@ class OneExport(RuleBasedStateMachine):
     @precondition(lambda self: not self.over and self.task.trigger is None)
     @rule(
         at_create=st.sampled_from([None, *FAULTS]),
-        at_looks=st.sampled_from([None, None, "lost reply", "5xx", "web page", "wrong shape"]),
+        at_polls=st.sampled_from([None, None, "lost reply", "5xx", "web page", "wrong shape"]),
         kill_at=st.sampled_from([*[None] * 8, *range(10)]),
         meanwhile=st.sampled_from(["completed", "failed", "nothing"]),
     )
     def the_task_is_tried(
-        self, at_create: str | None, at_looks: str | None, kill_at: int | None, meanwhile: str
+        self, at_create: str | None, at_polls: str | None, kill_at: int | None, meanwhile: str
     ) -> None:
         self.account.clear_faults()
-        for name, kinds in ((at_create, ["create"]), (at_looks, ["status", "list"])):
+        for name, kinds in ((at_create, ["create"]), (at_polls, ["status", "list"])):
             if name is not None:
                 fault, options = FAULTS[name]
                 for on in kinds:
                     self.account.add_fault(fault, on=on, **options)
         self.task.meanwhile = lambda: None if meanwhile == "nothing" else self._end_all(meanwhile)
-        self._live_through(lambda: self.task.attempt(kill_at))
+        self._run(lambda: self.task.attempt(kill_at))
 
     @precondition(lambda self: not self.over and self.task.trigger is not None)
     @rule(kill_at=st.none() | st.integers(0, 3))
     def the_task_is_resumed(self, kill_at: int | None) -> None:
-        self._live_through(lambda: self.task.resume(kill_at))
+        self._run(lambda: self.task.resume(kill_at))
 
     @precondition(lambda self: self.over or (self.task.trigger is None and self.task.try_number > 1))
     @rule()
@@ -111,10 +111,10 @@ class OneExport(RuleBasedStateMachine):
         self.earlier = {export.id for export in self.account.exports}
 
     @invariant()
-    def there_is_one_live_export_at_most(self) -> None:
+    def there_is_at_most_one_live_export(self) -> None:
         assert len(self._live()) <= 1, self._live()
 
-    def _live_through(self, step: Callable[[], str | None]) -> None:
+    def _run(self, step: Callable[[], str | None]) -> None:
         try:
             export_id = step()
         except AirflowFailException:

@@ -1,3 +1,5 @@
+"""What CreateCdrExportOperator requests, refuses and waits for; test_one_export.py has its retries."""
+
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
@@ -23,7 +25,7 @@ def create(context=None, **options):
     return CreateCdrExportOperator(task_id="create", **options).execute(DAY if context is None else context)
 
 
-def test_without_a_window_the_runs_data_interval_is_exported(account):
+def test_default_window_is_the_data_interval(account):
     export_id = create()
 
     [export] = account.exports
@@ -35,7 +37,7 @@ def test_without_a_window_the_runs_data_interval_is_exported(account):
     )
 
 
-def test_a_window_may_stand_among_the_filters(account):
+def test_window_is_accepted_in_filter_parameters(account):
     create(filter_parameters={**SAMPLE, "direction": "inbound"})
 
     [export] = account.exports
@@ -46,7 +48,7 @@ def test_a_window_may_stand_among_the_filters(account):
     }
 
 
-def test_a_callback_url_is_handed_on(account):
+def test_callback_url_is_sent(account):
     create(**SAMPLE, callback_url="http://127.0.0.1:9/note")
 
     assert account.exports[0].callback_url == "http://127.0.0.1:9/note"
@@ -56,8 +58,12 @@ def test_a_callback_url_is_handed_on(account):
     ("options", "context", "words"),
     [
         ({**SAMPLE, "filter_parameters": SAMPLE}, DAY, ["twice", "one place"]),
-        ({"start_call_start_time": "2019-06-25"}, DAY, ["Half a window", "start_call_end_time", "None"]),
-        ({**SAMPLE, "start_call_end_time": "None"}, DAY, ["Half a window"]),
+        (
+            {"start_call_start_time": "2019-06-25"},
+            DAY,
+            ["window is incomplete", "start_call_end_time", "None"],
+        ),
+        ({**SAMPLE, "start_call_end_time": "None"}, DAY, ["window is incomplete"]),
         ({}, {}, ["no data interval", "CronDataIntervalTimetable"]),
         (
             {},
@@ -71,9 +77,7 @@ def test_a_callback_url_is_handed_on(account):
         ({**SAMPLE, "filter_parameters": {"direction": "sideways"}}, DAY, ["direction", "sideways"]),
     ],
 )
-def test_a_request_that_cannot_be_right_fails_without_retries_before_anything_is_sent(
-    account, options, context, words
-):
+def test_invalid_request_fails_without_retries_or_requests(account, options, context, words):
     with pytest.raises(AirflowFailException) as caught:
         create(context, **options)
 
@@ -89,7 +93,7 @@ def test_refused_keys_fail_without_retries_and_name_the_connection(account):
         create(**SAMPLE)
 
 
-def test_flowroutes_own_words_and_its_error_id_reach_the_user(account):
+def test_error_shows_flowroutes_detail_and_error_id(account):
     account.add_fault("forbidden", on="create", detail="Exports are off for this account.")
 
     with pytest.raises(
@@ -99,21 +103,22 @@ def test_flowroutes_own_words_and_its_error_id_reach_the_user(account):
 
 
 @pytest.mark.usefixtures("quick_deferral")
-def test_waiting_gives_up_at_its_timeout_and_leaves_the_rest_to_a_retry(an_account):
+def test_wait_times_out_with_a_retryable_error(an_account):
     an_account(processing_seconds=float("inf"))
 
     with pytest.raises(CdrExportTimeoutError, match=r"not completed in 0\.3 s"):
         create(**SAMPLE, wait_for_completion=True, poke_interval=timedelta(seconds=0.1), timeout=0.3)
 
 
-def test_a_failed_export_leaves_the_task_its_retries(account):
+def test_failed_export_uses_the_task_retries(account):
     account.add_fault("failed_export")
 
     with pytest.raises(CdrExportFailedError, match="Create a new export"):
         create(**SAMPLE, wait_for_completion=True)
 
 
-def test_a_status_nobody_knows_is_neither_done_nor_waited_on(account):
+def test_unknown_status_fails_without_retries(account):
+    """It counts neither as completed nor as processing."""
     account.add_fault("unknown_status", status="archived")
 
     with pytest.raises(AirflowFailException, match="archived"):
@@ -131,6 +136,6 @@ def test_a_status_nobody_knows_is_neither_done_nor_waited_on(account):
         (None, AirflowFailException, "no usable event"),
     ],
 )
-def test_anything_but_a_completion_ends_a_deferred_wait_as_an_error(event, error, words):
+def test_every_event_except_completed_raises(event, error, words):
     with pytest.raises(error, match=words):
         CreateCdrExportOperator(task_id="create").execute_complete({}, event)

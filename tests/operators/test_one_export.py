@@ -1,4 +1,4 @@
-"""A window is exported once, however often the task is tried; and anew when it is cleared."""
+"""All tries of a task together create one export. A cleared task creates a new one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kinds(account: FlowrouteSimulator) -> list[str]:
 
 
 @stores
-def test_in_the_ordinary_case_there_is_one_request_and_nothing_else(account, a_task, has_store):
+def test_normal_try_sends_exactly_one_request(account, a_task, has_store):
     export_id = a_task(has_store).attempt()
 
     assert [export.id for export in account.exports] == [export_id]
@@ -55,7 +55,7 @@ def test_in_the_ordinary_case_there_is_one_request_and_nothing_else(account, a_t
 
 @stores
 @modes
-def test_a_lost_reply_costs_no_try(account, a_task, has_store, mode):
+def test_lost_reply_is_recovered_in_the_same_try(account, a_task, has_store, mode):
     account.add_fault("lost_reply")
 
     export_id = a_task(has_store, mode).attempt()
@@ -65,7 +65,7 @@ def test_a_lost_reply_costs_no_try(account, a_task, has_store, mode):
 
 @stores
 @modes
-def test_a_try_that_is_killed_at_any_step_leaves_one_export(account, a_task, has_store, mode):
+def test_try_killed_at_any_step_leaves_one_export(account, a_task, has_store, mode):
     for kill_at in itertools.count():
         account.reset()
         task = a_task(has_store, mode)
@@ -80,7 +80,7 @@ def test_a_try_that_is_killed_at_any_step_leaves_one_export(account, a_task, has
 
 
 @stores
-def test_a_try_that_is_killed_when_it_has_resumed_leaves_one_export(an_account, monkeypatch, has_store):
+def test_try_killed_after_its_deferral_leaves_one_export(an_account, monkeypatch, has_store):
     account = an_account(processing_seconds=float("inf"))
     for kill_at in itertools.count():
         account.reset()
@@ -97,7 +97,7 @@ def test_a_try_that_is_killed_when_it_has_resumed_leaves_one_export(an_account, 
     assert kill_at >= 2
 
 
-def test_the_next_try_asks_for_the_export_by_its_id(account, a_task):
+def test_next_try_reads_the_known_export_by_id(account, a_task):
     task = a_task(mode="waiting")
     with pytest.raises(KilledError):
         task.attempt(kill_at=6)
@@ -108,9 +108,8 @@ def test_the_next_try_asks_for_the_export_by_its_id(account, a_task):
 
 
 @stores
-def test_what_never_reached_flowroute_is_asked_for_by_the_next_try_which_looks_first(
-    account, a_task, has_store
-):
+def test_retry_lists_before_recreating(account, a_task, has_store):
+    """If the first request never reached Flowroute, the next try searches the list before it creates the export."""
     account.add_fault("dropped_connection", on="create")
     task = a_task(has_store)
     with pytest.raises(CdrExportUncertainError):
@@ -123,7 +122,7 @@ def test_what_never_reached_flowroute_is_asked_for_by_the_next_try_which_looks_f
 
 
 @stores
-def test_while_the_list_cannot_be_read_nothing_is_asked_for_again(account, a_task, has_store):
+def test_no_export_is_created_while_the_list_is_unreadable(account, a_task, has_store):
     account.add_fault("lost_reply")
     account.add_fault("server_error", on="list", times=None)
     task = a_task(has_store)
@@ -137,7 +136,8 @@ def test_while_the_list_cannot_be_read_nothing_is_asked_for_again(account, a_tas
     assert [export.id for export in account.exports] == [export_id]
 
 
-def test_after_a_plain_no_the_next_try_asks_without_a_look(account, a_task):
+def test_retry_after_a_refusal_creates_without_listing(account, a_task):
+    """A 429 proves that no export exists."""
     account.add_fault("rate_limit", on="create", times=2)
     task = a_task()
     with pytest.raises(FlowrouteRateLimitError):
@@ -149,7 +149,7 @@ def test_after_a_plain_no_the_next_try_asks_without_a_look(account, a_task):
 
 @stores
 @modes
-def test_a_cleared_task_makes_a_fresh_export_and_asks_nothing_else(account, a_task, has_store, mode):
+def test_cleared_task_creates_a_new_export_without_listing(account, a_task, has_store, mode):
     task = a_task(has_store, mode)
     first = task.attempt()
     task.clear()
@@ -161,7 +161,7 @@ def test_a_cleared_task_makes_a_fresh_export_and_asks_nothing_else(account, a_ta
     assert "list" not in kinds(account)
 
 
-def test_a_task_cleared_after_a_failure_makes_a_fresh_export(an_account, monkeypatch):
+def test_task_cleared_after_a_failure_creates_a_new_export(an_account, monkeypatch):
     account = an_account(processing_seconds=float("inf"))
     task = Task(account, monkeypatch, True, **SAMPLE, **MODES["waiting"])
     for _ in range(3):
@@ -177,7 +177,7 @@ def test_a_task_cleared_after_a_failure_makes_a_fresh_export(an_account, monkeyp
 
 @stores
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_failed_export_is_asked_for_anew_and_never_taken_up(an_account, monkeypatch, has_store, deferrable):
+def test_failed_export_is_recreated_and_never_resumed(an_account, monkeypatch, has_store, deferrable):
     account = an_account(processing_seconds=float("inf"))
     mode = MODES["deferrable" if deferrable else "waiting"]
     task = Task(account, monkeypatch, has_store, **SAMPLE, **mode)
@@ -201,7 +201,8 @@ def test_a_failed_export_is_asked_for_anew_and_never_taken_up(an_account, monkey
     ]
 
 
-def test_a_try_killed_before_it_saw_the_failure_asks_anew_all_the_same(an_account, monkeypatch):
+def test_try_killed_before_the_export_fails_recreates_it(an_account, monkeypatch):
+    """The next try finds the stored export failed and creates a new one."""
     account = an_account(processing_seconds=float("inf"))
     task = Task(account, monkeypatch, True, **SAMPLE, **MODES["waiting"])
     with pytest.raises(KilledError):
@@ -214,7 +215,7 @@ def test_a_try_killed_before_it_saw_the_failure_asks_anew_all_the_same(an_accoun
 
 
 @modes
-def test_nothing_is_kept_once_the_task_succeeded(an_account, monkeypatch, mode):
+def test_state_is_deleted_after_success(an_account, monkeypatch, mode):
     account = an_account(processing_seconds=float("inf"))
     task = Task(account, monkeypatch, True, **SAMPLE, **MODES[mode])
     task.meanwhile = lambda: account.complete(account.exports[-1].id)
@@ -228,14 +229,14 @@ def test_nothing_is_kept_once_the_task_succeeded(an_account, monkeypatch, mode):
     assert task.store.value is None
 
 
-def test_a_note_of_something_else_does_no_harm(account, a_task):
+def test_foreign_state_is_ignored(account, a_task):
     task = a_task()
     task.store = TaskStateStore({"cycle": "?"})
 
     assert task.attempt() == account.exports[0].id
 
 
-def test_a_noted_export_that_the_account_does_not_have_is_looked_for(account, a_task):
+def test_stored_export_unknown_to_the_account_is_searched(account, a_task):
     task = a_task()
     with pytest.raises(KilledError):
         task.attempt(kill_at=5)
@@ -245,7 +246,7 @@ def test_a_noted_export_that_the_account_does_not_have_is_looked_for(account, a_
     assert len(account.exports) == 1
 
 
-def test_another_request_of_the_same_task_is_another_export(account, a_task):
+def test_changed_request_creates_another_export(account, a_task):
     task = a_task()
     with pytest.raises(KilledError):
         task.attempt(kill_at=5)
@@ -256,7 +257,7 @@ def test_another_request_of_the_same_task_is_another_export(account, a_task):
 
 
 @stores
-def test_without_reuse_every_try_asks_for_a_new_export(account, a_task, has_store):
+def test_without_durable_every_try_creates_an_export(account, a_task, has_store):
     account.add_fault("lost_reply")
     task = a_task(has_store, durable=False)
     with pytest.raises(FlowrouteUnreachableError):
@@ -268,7 +269,8 @@ def test_without_reuse_every_try_asks_for_a_new_export(account, a_task, has_stor
 
 
 @stores
-def test_two_tasks_that_are_told_apart_by_their_callback_do_not_take_each_others(account, a_task, has_store):
+def test_callback_url_separates_two_tasks_with_the_same_window(account, a_task, has_store):
+    """Neither task resumes the export of the other."""
     first, second = (
         a_task(has_store, callback_url=f"http://127.0.0.1:9/{name}") for name in ("first", "second")
     )
@@ -278,7 +280,8 @@ def test_two_tasks_that_are_told_apart_by_their_callback_do_not_take_each_others
     assert [export.id for export in account.exports] == ids
 
 
-def test_a_task_does_not_take_up_what_an_identical_one_asked_for_minutes_before(account, a_task):
+def test_older_export_of_an_identical_task_is_not_resumed(account, a_task):
+    """The other task requested its export two minutes before."""
     account.clock_ahead = -120
     a_task().attempt()
     account.clock_ahead = 0
@@ -290,28 +293,28 @@ def test_a_task_does_not_take_up_what_an_identical_one_asked_for_minutes_before(
     assert task.attempt() == account.exports[1].id
 
 
-def test_the_log_tells_the_story(account, a_task, caplog, capsys):
+def test_log_shows_window_resumption_and_completion(account, a_task, caplog, capsys):
     task = a_task(mode="waiting")
     with caplog.at_level("INFO"):
         with pytest.raises(KilledError):
             task.attempt(kill_at=6)
         task.attempt()
-    # Airflow 3's task log is not the standard library's, as the client's is.
+    # Airflow 3 prints the operator's log instead of using the standard library, as the client does.
     printed = capsys.readouterr().out
-    log = printed if "Calls of" in printed else caplog.text
+    log = printed if "Requesting the calls" in printed else caplog.text
 
-    window = "Calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC, filters: none"
-    story = [
+    window = "Requesting the calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC (filters: none)."
+    lines = [
         window,
         window,
-        "Taking up export 38647, which an earlier try asked for. It is completed.",
+        "Resuming export 38647 from an earlier try (status: completed).",
         "Export 38647 is completed.",
     ]
-    assert re.findall("|".join(re.escape(line) for line in story), log) == story
+    assert re.findall("|".join(re.escape(line) for line in lines), log) == lines
     assert caplog.text.count("Created export 38647.") == 1
 
 
-def test_refused_keys_end_a_later_try_for_good(account, a_task):
+def test_refused_keys_fail_a_later_try_without_retries(account, a_task):
     task = a_task()
     with pytest.raises(KilledError):
         task.attempt(kill_at=5)

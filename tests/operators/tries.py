@@ -1,4 +1,4 @@
-"""A task's tries, one by one, as Airflow would make them; each may be killed at any step."""
+"""The tries of a task, one by one, as Airflow runs them. A test can kill a try at any step."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RETRIES = 2
 
 
 class KilledError(BaseException):
-    """kill -9, as near as one comes to it within a process: nothing catches it."""
+    """A kill -9, simulated within the process: nothing catches it."""
 
 
 class Steps:
-    """Counts the requests and the writes of a try, and kills it at one of them.
+    """Count the requests and the state writes of a try, and kill it at one of them.
 
-    :param kill_at: before (even) or after (odd) the step of half that number; None to let it live.
+    :param kill_at: kill before (even) or after (odd) step number ``kill_at // 2``; None never kills.
     """
 
     def __init__(self, kill_at: int | None) -> None:
@@ -40,16 +40,16 @@ class Steps:
         self._taken = 0
 
     def take(self, step: Callable[[], Any]) -> Any:
-        self._die_if_it_is_time()
+        self._kill_if_due()
         result = step()
-        self._die_if_it_is_time()
+        self._kill_if_due()
         return result
 
     def survive(self) -> None:
-        """From now on it is not killed any more."""
+        """Never kill the try from now on."""
         self._kill_at = None
 
-    def _die_if_it_is_time(self) -> None:
+    def _kill_if_due(self) -> None:
         if self._taken == self._kill_at:
             raise KilledError
         self._taken += 1
@@ -58,22 +58,22 @@ class Steps:
 class Task:
     """A task that creates an export.
 
-    :param account: the account it uses.
-    :param monkeypatch: sets connection, versions and clocks.
-    :param has_store: whether this Airflow keeps state for a task (3.3 does).
-    :param options: the operator's.
+    :param account: simulated account that the task uses.
+    :param monkeypatch: sets the connection, the Airflow version and the clocks.
+    :param has_store: whether this Airflow stores task state, as 3.3 does.
+    :param options: arguments of the operator.
     """
 
     def __init__(
         self, account: FlowrouteSimulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, **options: Any
     ) -> None:
-        # Long enough for any machine: what happens must not depend on its speed.
+        # Long enough for a slow machine, so that its speed does not change the result.
         extra = {"read_timeout": 60, "retries": 1}
         connection = json.dumps({**account.connection, "extra": extra})
         monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION.upper()}", connection)
         monkeypatch.setattr(task_state, "AIRFLOW_V_3_0_PLUS", True)
         self.now = time.monotonic()
-        #: What happens in each pause of a wait.
+        #: Called in every pause of a wait.
         self.meanwhile: Callable[[], object] = lambda: None
         clock = SimpleNamespace(sleep=self._sleep, monotonic=lambda: self.now, time=time.time)
         monkeypatch.setattr(cdr_export, "time", clock)
@@ -83,7 +83,7 @@ class Task:
         self.options = {"flowroute_conn_id": CONNECTION, "retries": RETRIES, **options}
         self.try_number, self.max_tries = 1, RETRIES
         self.run_started_at = datetime.now(UTC)
-        #: The trigger it waits for, if it is deferred.
+        #: The trigger of the deferred task.
         self.trigger: Any = None
 
     def _sleep(self, seconds: float) -> None:
@@ -91,9 +91,9 @@ class Task:
         self.meanwhile()
 
     def attempt(self, kill_at: int | None = None) -> str | None:
-        """Make the next try.
+        """Run the next try.
 
-        :return: the export's id; None if it was deferred, see :attr:`trigger`.
+        :return: ID of the export, or None if the task is deferred; see :attr:`trigger`.
         """
         operator, steps = self._operator(kill_at)
         try:
@@ -108,7 +108,7 @@ class Task:
         return export_id
 
     def resume(self, kill_at: int | None = None) -> str:
-        """Go on after the deferral, whose trigger looks now and for the last time."""
+        """Resume after the deferral. The trigger polls now, for the last time."""
         trigger, self.trigger = self.trigger, None
         trigger.first_poll_at = trigger.deadline = 0.0
         event = asyncio.run(_first_event(trigger))
@@ -122,7 +122,7 @@ class Task:
         return str(export_id)
 
     def clear(self) -> None:
-        """Clear it, its run being over: the next try begins a cycle."""
+        """Clear the task after its DAG run has ended. The next try starts a new try cycle."""
         self.try_number += 1
         self.max_tries = self.try_number - 1 + RETRIES
         self.run_started_at = datetime.now(UTC)
@@ -137,15 +137,15 @@ class Task:
         return operator, steps
 
     def _send(self, send: Callable[..., Any], method: str, url: str, **options: Any) -> Any:
-        """Send a request; one that the account holds after carrying it out times out soon."""
+        """Send a request, with a short time-out if the account holds the reply."""
         account = self.account
         if method != "POST" or not any(fault["fault"] == "held_request" for fault in account.faults):
             return send(method, url, **options)
-        made = len(account.exports)
+        count = len(account.exports)
         try:
             return send(method, url, **{**options, "timeout": (5, 0.1)})
         finally:
-            wait_until(lambda: len(account.exports) > made)
+            wait_until(lambda: len(account.exports) > count)
 
     def _context(self, operator: CreateCdrExportOperator, steps: Steps) -> Any:
         ti = SimpleNamespace(try_number=self.try_number, max_tries=self.max_tries, task=operator)
@@ -160,7 +160,7 @@ class Task:
         return context
 
     def _succeed(self, operator: Any, steps: Steps) -> None:
-        # Airflow calls these once the success is recorded: killed then, the task is not tried again.
+        # Airflow calls these after it has recorded the success; a task killed then is not tried again.
         steps.survive()
         for callback in operator.on_success_callback or ():
             callback({})

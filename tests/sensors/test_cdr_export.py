@@ -1,3 +1,5 @@
+"""What CdrExportSensor returns, how it waits, and which errors end it."""
+
 from __future__ import annotations
 
 import pytest
@@ -27,14 +29,14 @@ def wait(export_id, **options):
 
 @pytest.fixture
 def no_retries_in_the_client(account, monkeypatch):
-    """Each failure reaches the sensor at once."""
+    """Let every failure reach the sensor at once."""
     monkeypatch.setenv(
         "AIRFLOW_CONN_FLOWROUTE_DEFAULT", account.connection_json[:-1] + ', "extra": {"retries": 0}}'
     )
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_success_pushes_the_summary_and_never_the_link(export_id, deferrable):
+def test_success_returns_the_summary_without_the_link(export_id, deferrable):
     summary = wait(export_id, deferrable=deferrable)
 
     expires_at = summary.pop("expires_at")
@@ -68,7 +70,7 @@ def test_success_pushes_the_summary_and_never_the_link(export_id, deferrable):
         ("html_reply", {}),
     ],
 )
-def test_a_passing_error_is_waited_out(account, export_id, fault, options):
+def test_transient_error_pokes_again(account, export_id, fault, options):
     account.add_fault(fault, on="status", times=2, **options)
 
     assert wait(export_id)["num_calls"] == 3
@@ -83,7 +85,7 @@ def test_a_passing_error_is_waited_out(account, export_id, fault, options):
         (("wrong_shape", {"on": "status"}), "not an export"),
     ],
 )
-def test_what_no_waiting_can_mend_ends_it_at_once(account, export_id, deferrable, fault, words):
+def test_permanent_error_fails_at_the_first_poke(account, export_id, deferrable, fault, words):
     name, options = fault
     account.add_fault(name, times=None, **options)
 
@@ -92,12 +94,12 @@ def test_what_no_waiting_can_mend_ends_it_at_once(account, export_id, deferrable
     assert len([request for request in account.requests if request.on == "status"]) == 1
 
 
-def test_an_unknown_id_ends_it_at_once(account):
+def test_unknown_id_fails_at_once(account):
     with pytest.raises(AirflowFailException, match="404"):
         wait("4711")
 
 
-def test_a_status_nobody_knows_ends_it_at_once(account):
+def test_unknown_status_fails_at_once(account):
     account.add_fault("unknown_status", status="archived")
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
@@ -106,17 +108,17 @@ def test_a_status_nobody_knows_ends_it_at_once(account):
 
 
 @pytest.mark.parametrize("value", [None, "None", "", "  ", True, ["1"]])
-def test_an_id_that_is_none_says_where_to_look(account, value):
+def test_missing_export_id_fails_before_any_request(account, value):
     with pytest.raises(AirflowFailException, match="export_id is"):
         wait(value)
     assert account.requests == []
 
 
-def test_native_renderings_int_is_an_id_all_the_same(export_id):
+def test_integer_export_id_of_native_rendering_is_accepted(export_id):
     assert wait(int(export_id))["id"] == export_id
 
 
-def test_poking_times_out_as_every_sensor_does(an_account):
+def test_poke_mode_times_out_with_airflow_sensor_timeout(an_account):
     an_account(processing_seconds=float("inf"))
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
@@ -124,7 +126,7 @@ def test_poking_times_out_as_every_sensor_does(an_account):
         wait(export_id, timeout=0.1)
 
 
-def test_a_deferrable_sensor_looks_once_before_it_defers(an_account):
+def test_deferrable_sensor_pokes_once_before_it_defers(an_account):
     account = an_account(processing_seconds=float("inf"))
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
@@ -143,7 +145,7 @@ def test_a_deferrable_sensor_looks_once_before_it_defers(an_account):
 
 
 @pytest.mark.parametrize("soft", [{"soft_fail": True}, {"never_fail": True}])
-def test_a_sensor_asked_to_skip_skips_on_its_first_look_too(account, soft):
+def test_soft_fail_skips_at_the_first_poke_when_deferrable(account, soft):
     with pytest.raises(AirflowSkipException, match="404"):
         wait("4711", deferrable=True, **soft)
 
@@ -152,24 +154,24 @@ def resume(event):
     return CdrExportSensor(task_id="wait", export_id="1").execute_complete({}, event)
 
 
-def test_the_triggers_timeout_is_the_sensors():
+def test_trigger_timeout_raises_airflow_sensor_timeout():
     with pytest.raises(AirflowSensorTimeout, match="Too late"):
         resume({"status": "timeout", "export_id": "1", "message": "Too late."})
 
 
 @pytest.mark.parametrize("status", ["failed", "error", "unheard-of"])
-def test_the_triggers_bad_news_fails_without_retries(status):
+def test_failed_event_fails_without_retries(status):
     with pytest.raises(AirflowFailException, match="Bad"):
         resume({"status": status, "export_id": "1", "message": "Bad."})
 
 
 @pytest.mark.parametrize("event", [None, "completed", {}, {"status": "completed"}])
-def test_an_event_that_says_nothing_is_not_a_success(event):
+def test_unusable_event_is_not_a_success(event):
     with pytest.raises(AirflowFailException, match="no usable event"):
         resume(event)
 
 
-def test_good_news_are_checked_with_flowroute(an_account):
+def test_completed_event_is_verified_with_flowroute(an_account):
     an_account(processing_seconds=float("inf"))
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
@@ -178,7 +180,7 @@ def test_good_news_are_checked_with_flowroute(an_account):
 
 
 @pytest.mark.usefixtures("no_retries_in_the_client")
-def test_a_blip_after_the_trigger_leaves_the_task_its_retries(account, export_id):
+def test_transient_error_after_the_trigger_uses_the_retries(account, export_id):
     account.add_fault("server_error", on="status", status=502)
 
     with pytest.raises(FlowrouteServerError):

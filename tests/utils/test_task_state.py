@@ -1,4 +1,4 @@
-"""What one try of a task leaves for the next, and what it does not."""
+"""The state that one try of a task saves for the next."""
 
 from __future__ import annotations
 
@@ -13,73 +13,76 @@ from airflow_provider_flowroute.api.idempotency import RequestTime
 from airflow_provider_flowroute.utils.task_state import KEY, ExportTaskState, PriorRequest
 from tests.support import TaskStateStore
 
-ASKED_AT = datetime(2026, 11, 20, 1, 2, 3, 456789, tzinfo=UTC)
-GOOD = {"cycle": 2, "request": "abc", "asked_at": "2026-11-20T01:02:03.456789+00:00", "export_id": "7"}
+REQUESTED_AT = datetime(2026, 11, 20, 1, 2, 3, 456789, tzinfo=UTC)
+GOOD = {"cycle": 2, "request": "abc", "requested_at": "2026-11-20T01:02:03.456789+00:00", "export_id": "7"}
 
 
 def context(store: Any = None, try_number: int = 1, max_tries: int = 2, retries: int = 2) -> dict[str, Any]:
     ti = SimpleNamespace(try_number=try_number, max_tries=max_tries, task=SimpleNamespace(retries=retries))
-    dag_run = SimpleNamespace(start_date=ASKED_AT)
+    dag_run = SimpleNamespace(start_date=REQUESTED_AT)
     return {"ti": ti, "dag_run": dag_run, **({} if store is None else {"task_state_store": store})}
 
 
-def test_a_note_is_there_for_the_next_try_of_the_same_cycle():
+def test_next_try_loads_the_saved_state():
     store = TaskStateStore()
-    ExportTaskState(context(store)).save("abc", ASKED_AT)
-    assert ExportTaskState(context(store, try_number=2)).load("abc") == PriorRequest(RequestTime(ASKED_AT))
-
-    ExportTaskState(context(store)).save("abc", ASKED_AT, "7")
+    ExportTaskState(context(store)).save("abc", REQUESTED_AT)
     assert ExportTaskState(context(store, try_number=2)).load("abc") == PriorRequest(
-        RequestTime(ASKED_AT), "7"
+        RequestTime(REQUESTED_AT)
+    )
+
+    ExportTaskState(context(store)).save("abc", REQUESTED_AT, "7")
+    assert ExportTaskState(context(store, try_number=2)).load("abc") == PriorRequest(
+        RequestTime(REQUESTED_AT), "7"
     )
 
 
-def test_a_note_of_another_request_does_not_count():
+def test_state_of_another_request_is_ignored():
     assert ExportTaskState(context(TaskStateStore(GOOD))).load("another") is None
 
 
 @pytest.mark.parametrize("retries", [0, 2])
-def test_after_a_clear_the_note_of_the_cycle_before_does_not_count(retries: int):
+def test_state_from_before_a_clear_is_ignored(retries: int):
     store = TaskStateStore()
-    ExportTaskState(context(store, 1, retries, retries)).save("abc", ASKED_AT, "7")
+    ExportTaskState(context(store, 1, retries, retries)).save("abc", REQUESTED_AT, "7")
 
     assert ExportTaskState(context(store, 2, 1 + retries, retries)).load("abc") is None
 
 
 @pytest.mark.parametrize(
-    "note",
+    "stored",
     [
         "7",
         7,
         [],
         {},
-        {**GOOD, "asked_at": "yesterday"},
-        {**GOOD, "asked_at": "2026-11-20T01:02:03"},
-        {**GOOD, "asked_at": 7},
+        {**GOOD, "requested_at": "yesterday"},
+        {**GOOD, "requested_at": "2026-11-20T01:02:03"},
+        {**GOOD, "requested_at": 7},
         {**GOOD, "export_id": 7},
         {**GOOD, "export_id": ""},
         {name: value for name, value in GOOD.items() if name != "export_id"},
         {name: value for name, value in GOOD.items() if name != "cycle"},
     ],
 )
-def test_a_note_that_is_not_ours_is_not_used_and_said_so(note: Any, caplog: pytest.LogCaptureFixture):
-    assert ExportTaskState(context(TaskStateStore(note))).load("abc") is None
+def test_invalid_state_is_ignored_with_a_warning(stored: Any, caplog: pytest.LogCaptureFixture):
+    assert ExportTaskState(context(TaskStateStore(stored))).load("abc") is None
     assert KEY in caplog.text
 
 
-@pytest.mark.parametrize("note", [None, GOOD])
-def test_what_is_as_it_should_be_is_not_worth_a_line(note: Any, caplog: pytest.LogCaptureFixture):
-    ExportTaskState(context(TaskStateStore(note))).load("abc")
+@pytest.mark.parametrize("stored", [None, GOOD])
+def test_valid_or_missing_state_logs_nothing(stored: Any, caplog: pytest.LogCaptureFixture):
+    ExportTaskState(context(TaskStateStore(stored))).load("abc")
     assert caplog.text == ""
 
 
 @pytest.mark.parametrize("form", ["list", "tuple", "one", "none"])
-def test_a_note_is_dropped_only_once_the_success_is_recorded(form: str):
+def test_state_is_deleted_only_after_success_is_recorded(form: str):
+    """The user's own success callbacks still run."""
     store = TaskStateStore(GOOD)
     called: list[str] = []
 
     def users(context: Any) -> None:
-        called.append("the user's")
+        called.append("user callback")
 
     given: dict[str, Any] = {"list": [users], "tuple": (users,), "one": users, "none": None}
     operator = SimpleNamespace(on_success_callback=given[form])
@@ -90,37 +93,34 @@ def test_a_note_is_dropped_only_once_the_success_is_recorded(form: str):
     for callback in operator.on_success_callback:
         callback({})
     assert store.value is None
-    assert called == ([] if form == "none" else ["the user's"])
+    assert called == ([] if form == "none" else ["user callback"])
 
 
 @pytest.mark.parametrize(("try_number", "max_tries"), [(1, 2), (4, 5)])
-def test_without_a_store_the_first_try_of_a_cycle_knows_that_nothing_was_asked_for(
-    try_number: int, max_tries: int
-):
+def test_first_try_without_a_store_has_no_prior_request(try_number: int, max_tries: int):
     assert ExportTaskState(context(None, try_number, max_tries)).load("abc") is None
 
 
 @pytest.mark.parametrize(("try_number", "max_tries"), [(2, 2), (3, 2), (5, 5), (6, 5)])
-def test_without_a_store_or_a_record_a_later_try_may_find_what_was_made_since_the_runs_start(
-    try_number: int, max_tries: int, mocker: Any
-):
+def test_later_try_without_a_store_searches_since_the_run_start(try_number: int, max_tries: int, mocker: Any):
+    """Without a state store and without a task history, the start of the DAG run is the earliest time."""
     mocker.patch("airflow_provider_flowroute.utils.task_state.AIRFLOW_V_3_0_PLUS", True)
 
-    found = ExportTaskState(context(None, try_number, max_tries)).load("abc")
+    prior = ExportTaskState(context(None, try_number, max_tries)).load("abc")
 
-    assert found == PriorRequest(RequestTime(ASKED_AT, exact=False))
+    assert prior == PriorRequest(RequestTime(REQUESTED_AT, exact=False))
 
 
-def test_without_a_task_instance_nothing_is_known_and_nothing_kept():
+def test_without_a_task_instance_nothing_is_loaded_or_saved():
     store = TaskStateStore()
-    cycle = ExportTaskState({"task_state_store": store})
-    cycle.save("abc", ASKED_AT + timedelta(0))
+    state = ExportTaskState({"task_state_store": store})
+    state.save("abc", REQUESTED_AT + timedelta(0))
 
-    assert (cycle.load("abc"), store.value) == (None, None)
+    assert (state.load("abc"), store.value) == (None, None)
 
 
-def test_a_note_is_json_of_a_few_words():
+def test_saved_state_is_small_json():
     store = TaskStateStore()
-    ExportTaskState(context(store)).save("abc", ASKED_AT, "7")
+    ExportTaskState(context(store)).save("abc", REQUESTED_AT, "7")
 
     assert json.loads(json.dumps(store.value)) == GOOD
