@@ -27,10 +27,8 @@ def a_dag(name: str, **options: Any) -> DAG:
     return DAG(name, start_date=datetime(2019, 1, 1, tzinfo=UTC), **{"schedule": None, **options})
 
 
-def test_daily_calls_land_complete_with_totals_for_the_next_task(
-    an_account, run_dag, tmp_path, quick_deferral
-):
-    account = an_account(processing_seconds=0.5)
+@pytest.mark.flowroute(processing_seconds=0.5)
+def test_daily_calls_land_complete_with_totals_for_the_next_task(flowroute, run_dag, tmp_path):
     with a_dag("daily", schedule=CronDataIntervalTimetable("@daily", timezone="UTC")) as dag:
         create = CreateCdrExportOperator(task_id="create")
         wait = CdrExportSensor(task_id="wait", export_id=create.output, deferrable=True, poke_interval=0.2)
@@ -49,7 +47,7 @@ def test_daily_calls_land_complete_with_totals_for_the_next_task(
     outcome = run_dag(dag, datetime(2019, 6, 26, tzinfo=UTC))
 
     assert outcome.state == "success"
-    [export] = account.exports
+    [export] = flowroute.exports
     assert (export.start, export.end) == (
         datetime(2019, 6, 25, tzinfo=UTC),
         datetime(2019, 6, 26, tzinfo=UTC),
@@ -67,7 +65,7 @@ def test_daily_calls_land_complete_with_totals_for_the_next_task(
         "bytes": (tmp_path / "2019-06-25.csv.gz").stat().st_size,
         "export_id": export.id,
     }
-    assert gzip.decompress((tmp_path / "2019-06-25.csv.gz").read_bytes()) == account.csv(export.id)
+    assert gzip.decompress((tmp_path / "2019-06-25.csv.gz").read_bytes()) == flowroute.csv(export.id)
     assert outcome.xcoms["wait"]["window"] == {
         "start": "2019-06-25T00:00:00+00:00",
         "end": "2019-06-26T00:00:00+00:00",
@@ -76,7 +74,7 @@ def test_daily_calls_land_complete_with_totals_for_the_next_task(
     assert "X-Amz" not in str(outcome.xcoms)
 
 
-def test_totals_reach_the_asset_events_of_the_outlets(account, run_dag, tmp_path):
+def test_totals_reach_the_asset_events_of_the_outlets(flowroute, run_dag, tmp_path):
     lake = Asset("file://lake/cdrs")
     with a_dag("assets") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
@@ -90,7 +88,7 @@ def test_totals_reach_the_asset_events_of_the_outlets(account, run_dag, tmp_path
     assert (extra["rows"], extra["total_cost"], extra["export_id"]) == (
         3,
         "0.02468896",
-        account.exports[0].id,
+        flowroute.exports[0].id,
     )
     assert json.dumps(extra)
 
@@ -110,8 +108,8 @@ def event_extras(dag: DAG) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 keeps what was rendered before the task ran")
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_ui_shows_the_requested_window(an_account, run_dag, quick_deferral, deferrable):
-    an_account(processing_seconds=0.5)
+@pytest.mark.flowroute(processing_seconds=0.5)
+def test_ui_shows_the_requested_window(flowroute, run_dag, deferrable):
     timetable = CronDataIntervalTimetable("@daily", timezone="America/New_York")
     with a_dag(f"shows_window_{deferrable}", schedule=timetable) as dag:
         CreateCdrExportOperator(
@@ -135,22 +133,22 @@ def rendered_fields(dag: DAG) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_create_waits_for_completion(an_account, run_dag, quick_deferral, deferrable):
-    account = an_account(processing_seconds=0.5)
+@pytest.mark.flowroute(processing_seconds=0.5)
+def test_create_waits_for_completion(flowroute, run_dag, deferrable):
     with a_dag(f"create_waits_{deferrable}") as dag:
         CreateCdrExportOperator(
             task_id="create", **SAMPLE, wait_for_completion=True, deferrable=deferrable, poke_interval=0.2
         )
     outcome = run_dag(dag)
 
-    [export] = account.exports
+    [export] = flowroute.exports
     assert (outcome.state, outcome.xcoms["create"], export.status) == ("success", export.id, "completed")
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_failed_export_is_recreated_on_the_next_try(an_account, run_dag, quick_deferral, deferrable):
-    account = an_account(processing_seconds=0.4)
-    account.add_fault("failed_export")
+@pytest.mark.flowroute(processing_seconds=0.4)
+def test_failed_export_is_recreated_on_the_next_try(flowroute, run_dag, deferrable):
+    flowroute.add_fault("failed_export")
     with a_dag(f"recreated_{deferrable}") as dag:
         CreateCdrExportOperator(
             task_id="create",
@@ -163,30 +161,28 @@ def test_failed_export_is_recreated_on_the_next_try(an_account, run_dag, quick_d
         )
     outcome = run_dag(dag)
 
-    failed, recreated = account.exports
+    failed, recreated = flowroute.exports
     assert (failed.status, recreated.status) == ("failed", "completed")
     assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, recreated.id)
 
 
-def test_request_that_never_arrived_is_sent_by_the_next_try(account, run_dag, quick_looks, what_tasks_keep):
+def test_request_that_never_arrived_is_sent_by_the_next_try(flowroute, run_dag, quick_looks, what_tasks_keep):
     """The next try lists first, and no task state is left."""
-    account.add_fault("dropped_connection", on="create")
+    flowroute.add_fault("dropped_connection", on="create")
     with a_dag("created_again", default_args=RETRIES) as dag:
         CreateCdrExportOperator(task_id="create", **SAMPLE)
     outcome = run_dag(dag)
 
-    [export] = account.exports
+    [export] = flowroute.exports
     assert (outcome.state, outcome.tries["create"], outcome.xcoms["create"]) == ("success", 2, export.id)
-    kinds = [request.on for request in account.requests]
+    kinds = [request.on for request in flowroute.requests]
     assert kinds == ["create", "list", "list", "create"]
     assert what_tasks_keep(dag.dag_id) == []
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_retry_after_a_timeout_resumes_the_same_export(
-    an_account, run_dag, quick_deferral, what_tasks_keep, deferrable
-):
-    account = an_account(processing_seconds=0.8)
+@pytest.mark.flowroute(processing_seconds=0.8)
+def test_retry_after_a_timeout_resumes_the_same_export(flowroute, run_dag, what_tasks_keep, deferrable):
     with a_dag(f"resumes_{deferrable}", default_args={**RETRIES, "retries": 9}) as dag:
         CreateCdrExportOperator(
             task_id="create",
@@ -198,7 +194,7 @@ def test_retry_after_a_timeout_resumes_the_same_export(
         )
     outcome = run_dag(dag)
 
-    [export] = account.exports
+    [export] = flowroute.exports
     assert (outcome.state, outcome.xcoms["create"], outcome.tries["create"] > 1) == (
         "success",
         export.id,
@@ -208,9 +204,9 @@ def test_retry_after_a_timeout_resumes_the_same_export(
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_sensor_fails_without_retries_on_a_failed_export(an_account, run_dag, quick_deferral, deferrable):
-    account = an_account(processing_seconds=0.4)
-    account.add_fault("failed_export")
+@pytest.mark.flowroute(processing_seconds=0.4)
+def test_sensor_fails_without_retries_on_a_failed_export(flowroute, run_dag, deferrable):
+    flowroute.add_fault("failed_export")
     with a_dag(f"fails_{deferrable}", default_args=RETRIES) as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(task_id="wait", export_id=create.output, deferrable=deferrable, poke_interval=0.2)
@@ -219,10 +215,15 @@ def test_sensor_fails_without_retries_on_a_failed_export(an_account, run_dag, qu
     assert (outcome.state, outcome.states["wait"], outcome.tries["wait"]) == ("failed", "failed", 1)
 
 
-@pytest.mark.parametrize("fails_after", ["first poke", "deferral"])
-def test_soft_fail_skips_a_deferrable_sensor(an_account, run_dag, quick_deferral, fails_after):
-    account = an_account(processing_seconds=0.0 if fails_after == "first poke" else 1.0)
-    account.add_fault("failed_export")
+@pytest.mark.parametrize(
+    "fails_after",
+    [
+        pytest.param("first poke", marks=pytest.mark.flowroute(processing_seconds=0)),
+        pytest.param("deferral", marks=pytest.mark.flowroute(processing_seconds=1)),
+    ],
+)
+def test_soft_fail_skips_a_deferrable_sensor(flowroute, run_dag, fails_after):
+    flowroute.add_fault("failed_export")
     with a_dag(f"soft_{fails_after.replace(' ', '_')}") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(
@@ -233,8 +234,8 @@ def test_soft_fail_skips_a_deferrable_sensor(an_account, run_dag, quick_deferral
     assert outcome.states["wait"] == "skipped"
 
 
-def test_deferred_sensor_times_out_without_retries(an_account, run_dag, quick_deferral):
-    an_account(processing_seconds=3600)
+@pytest.mark.flowroute(processing_seconds=3600)
+def test_deferred_sensor_times_out_without_retries(flowroute, run_dag):
     with a_dag("times_out", default_args=RETRIES) as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(
@@ -245,8 +246,8 @@ def test_deferred_sensor_times_out_without_retries(an_account, run_dag, quick_de
     assert (outcome.states["wait"], outcome.tries["wait"]) == ("failed", 1)
 
 
-def test_reschedule_mode_pokes_until_completion(an_account, run_dag):
-    an_account(processing_seconds=1.0)
+@pytest.mark.flowroute(processing_seconds=1.0)
+def test_reschedule_mode_pokes_until_completion(flowroute, run_dag):
     with a_dag("reschedules") as dag:
         create = CreateCdrExportOperator(task_id="create", **SAMPLE)
         CdrExportSensor(task_id="wait", export_id=create.output, mode="reschedule", poke_interval=0.5)
@@ -255,8 +256,8 @@ def test_reschedule_mode_pokes_until_completion(an_account, run_dag):
     assert (outcome.state, outcome.xcoms["wait"]["num_calls"]) == ("success", 3)
 
 
-def test_year_is_mapped_over_contiguous_windows(an_account, run_dag, tmp_path, quick_deferral):
-    account = an_account(calls_per_day=2)
+@pytest.mark.flowroute(calls_per_day=2)
+def test_year_is_mapped_over_contiguous_windows(flowroute, run_dag, tmp_path):
 
     def landing(summary: dict[str, Any]) -> dict[str, str]:
         return {"export_id": summary["id"], "path": f"{tmp_path}/{summary['window']['start'][:10]}.csv"}
@@ -278,7 +279,7 @@ def test_year_is_mapped_over_contiguous_windows(an_account, run_dag, tmp_path, q
     outcome = run_dag(dag)
 
     assert outcome.state == "success"
-    exports = sorted(account.exports, key=lambda export: export.start)
+    exports = sorted(flowroute.exports, key=lambda export: export.start)
     assert len(exports) == 4
     assert [a.end for a in exports[:-1]] == [b.start for b in exports[1:]]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -291,7 +292,7 @@ def test_year_is_mapped_over_contiguous_windows(an_account, run_dag, tmp_path, q
     assert rows == sum(export.num_calls for export in exports)
 
 
-def test_templated_values_get_their_types_back(account, run_dag):
+def test_templated_values_get_their_types_back(flowroute, run_dag):
     with a_dag(
         "templates", params={"seconds": 60, "tollfree": True, "nothing": None, "number": "+12065551212"}
     ) as dag:
@@ -311,7 +312,7 @@ def test_templated_values_get_their_types_back(account, run_dag):
     outcome = run_dag(dag)
 
     assert outcome.state == "success", outcome.log[-3000:]
-    [export] = account.exports
+    [export] = flowroute.exports
     assert (export.end, export.end - export.start) == (DAY, timedelta(days=2))
     assert export.filter_parameters == {
         "start_call_start_time": "2026-11-18 00:00:00",
@@ -324,7 +325,7 @@ def test_templated_values_get_their_types_back(account, run_dag):
     assert export.callback_url is None
 
 
-def test_native_rendering_keeps_phone_numbers_and_dates(account, run_dag):
+def test_native_rendering_keeps_phone_numbers_and_dates(flowroute, run_dag):
     with a_dag("native", render_template_as_native_obj=True, params={"number": "+12065551212"}) as dag:
         CreateCdrExportOperator(
             task_id="create",
@@ -338,16 +339,16 @@ def test_native_rendering_keeps_phone_numbers_and_dates(account, run_dag):
     outcome = run_dag(dag)
 
     assert outcome.state == "success", outcome.log[-3000:]
-    [export] = account.exports
+    [export] = flowroute.exports
     assert export.filter_parameters["callerid_numbers"] == ["12065551212"]
     assert export.filter_parameters["duration_less_than"] == 60
     assert (export.start, export.end) == (DAY - timedelta(days=1), DAY)
 
 
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 gives every run a logical date")
-def test_run_without_a_logical_date_fails_without_retries(account, run_dag):
+def test_run_without_a_logical_date_fails_without_retries(flowroute, run_dag):
     with a_dag("no_interval", default_args=RETRIES) as dag:
         CreateCdrExportOperator(task_id="create")
     outcome = run_dag(dag, None)
 
-    assert (outcome.states["create"], outcome.tries["create"], account.exports) == ("failed", 1, [])
+    assert (outcome.states["create"], outcome.tries["create"], flowroute.exports) == ("failed", 1, [])

@@ -68,14 +68,14 @@ def dags_test(airflow_db: None, tmp_path: Path) -> Any:
     return run
 
 
-def test_daily_dag_lands_the_sample_day_and_keeps_secrets(an_account, dags_test, tmp_path):
+@pytest.mark.flowroute(processing_seconds=1, secret_key="a-very-secret-key")
+def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, tmp_path):
     """The landed values equal Flowroute's own sample. No log and no file of Airflow has the link or the key."""
-    account = an_account(processing_seconds=1, secret_key="a-very-secret-key")
 
     log = dags_test("flowroute_daily_cdrs", "2019-06-26", "--conf", '{"late_calls_hours": 0}')
 
     landed = tmp_path / "2019-06-25" / "cdrs.parquet"
-    assert account.csv(account.exports[0].id) == SAMPLE_FILE
+    assert flowroute.csv(flowroute.exports[0].id) == SAMPLE_FILE
     assert pq.read_table(landed).to_pylist() == values_of(SAMPLE_FILE)
     assert f"3 calls, 3.0 minutes, 0.024689 USD: {landed}" in log
     assert "Starting new HTTP connection" in log, "not a log at DEBUG level"
@@ -84,18 +84,18 @@ def test_daily_dag_lands_the_sample_day_and_keeps_secrets(an_account, dags_test,
     files = [path for path in Path(os.environ["AIRFLOW_HOME"]).rglob("*") if path.is_file()]
     # In another process, because closing a database file here releases this process's SQLite locks on it.
     stored = subprocess.run(["cat", *files], capture_output=True, check=True).stdout
-    for secret in ("X-Amz-Signature", account.secret_key):
+    for secret in ("X-Amz-Signature", flowroute.secret_key):
         assert secret not in log
         assert secret.encode() not in stored
 
 
-def test_backfill_dag_lands_one_file_per_window(an_account, dags_test, tmp_path):
-    account = an_account(calls_per_day=1)
+@pytest.mark.flowroute(calls_per_day=1)
+def test_backfill_dag_lands_one_file_per_window(flowroute, dags_test, tmp_path):
 
     dags_test("flowroute_backfill", "2026-11-01", "--conf", '{"start": "2026-01-01", "end": "2026-06-01"}')
 
     first, second = sorted((tmp_path / "backfill").iterdir())
     assert (first.name, second.name) == ("from-2026-01-01.parquet", "from-2026-04-03.parquet")
-    exports = {f"from-{export.start:%Y-%m-%d}.parquet": export for export in account.exports}
+    exports = {f"from-{export.start:%Y-%m-%d}.parquet": export for export in flowroute.exports}
     for path in (first, second):
-        assert pq.read_table(path).to_pylist() == values_of(account.csv(exports[path.name].id))
+        assert pq.read_table(path).to_pylist() == values_of(flowroute.csv(exports[path.name].id))

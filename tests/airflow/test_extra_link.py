@@ -53,7 +53,7 @@ def links_of(dag: Any, map_index: int = -1) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def land(account: Any, run_dag: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def land(flowroute: Any, run_dag: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a-secret-that-is-long-enough-for-its-algorithm-" * 2)
 
@@ -107,9 +107,9 @@ def test_local_landing_has_no_link_and_logs_no_error(land, tmp_path, capsys):
     assert links_of(dag) == {"Landed file": None}
 
 
-def test_failed_landing_has_no_link(land, account, capsys):
+def test_failed_landing_has_no_link(land, flowroute, capsys):
     attach("s3", "lake", fs=MemoryFileSystem())
-    account.add_fault("wrong_num_calls")
+    flowroute.add_fault("wrong_num_calls")
 
     dag, outcome = land("link_failed", "s3://lake@bucket/day.csv")
 

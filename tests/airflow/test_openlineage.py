@@ -61,7 +61,7 @@ def events_of(airflow_db: None, tmp_path: Path) -> Any:
     return run
 
 
-def test_landing_reports_export_file_and_passed_checks(account, events_of, tmp_path):
+def test_landing_reports_export_file_and_passed_checks(flowroute, events_of, tmp_path):
     path = tmp_path / "day.parquet"
 
     events, _ = events_of(path)
@@ -69,8 +69,8 @@ def test_landing_reports_export_file_and_passed_checks(account, events_of, tmp_p
     assert set(events) == {"START", "COMPLETE"}
     [source], [file] = events["COMPLETE"]["inputs"], events["COMPLETE"]["outputs"]
     assert (source["namespace"], source["name"]) == (
-        f"flowroute://{account.url.removeprefix('http://')}",
-        f"cdrs/exports/{account.exports[0].id}",
+        f"flowroute://{flowroute.url.removeprefix('http://')}",
+        f"cdrs/exports/{flowroute.exports[0].id}",
     )
     assert [
         (check["assertion"], check.get("column"), *(check[name] for name in VERDICT))
@@ -95,8 +95,8 @@ def test_landing_reports_export_file_and_passed_checks(account, events_of, tmp_p
     assert (statistics["rowCount"], statistics["size"]) == (3, path.stat().st_size)
 
 
-def test_failed_landing_reports_the_failed_check_and_no_file(account, events_of, tmp_path):
-    account.add_fault("wrong_num_calls")
+def test_failed_landing_reports_the_failed_check_and_no_file(flowroute, events_of, tmp_path):
+    flowroute.add_fault("wrong_num_calls")
 
     events, _ = events_of(tmp_path / "day.parquet")
 
@@ -108,8 +108,8 @@ def test_failed_landing_reports_the_failed_check_and_no_file(account, events_of,
     assert events["FAIL"]["outputs"] == []
 
 
-def test_events_have_no_link_key_or_connection(an_account, events_of, tmp_path):
-    an_account(access_key="the-access-key", secret_key="a-very-secret-key")
+@pytest.mark.flowroute(access_key="the-access-key", secret_key="a-very-secret-key")
+def test_events_have_no_link_key_or_connection(flowroute, events_of, tmp_path):
 
     _, written = events_of(tmp_path / "day.csv.gz")
 

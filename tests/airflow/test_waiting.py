@@ -25,10 +25,8 @@ def test_page_lists_five_ways_to_wait():
 
 
 @pytest.mark.parametrize(("operator", "arguments", "more"), WAYS)
-def test_wait_sends_as_many_requests_as_documented(
-    an_account, run_dag, quick_deferral, operator, arguments, more
-):
-    account = an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_wait_sends_as_many_requests_as_documented(flowroute, run_dag, operator, arguments, more):
     too_early = 2
     # Names and values from the page.
     given = {
@@ -46,7 +44,7 @@ def test_wait_sends_as_many_requests_as_documented(
             create = CreateCdrExportOperator(task_id="create")
             CdrExportSensor(task_id="wait", export_id=create.output, **given)
     over = threading.Event()
-    completer = threading.Thread(target=_complete_after, args=(account, too_early, over), daemon=True)
+    completer = threading.Thread(target=_complete_after, args=(flowroute, too_early, over), daemon=True)
     completer.start()
 
     outcome = run_dag(dag)
@@ -54,13 +52,13 @@ def test_wait_sends_as_many_requests_as_documented(
     completer.join()
 
     assert outcome.state == "success"
-    kinds = [request.on for request in account.requests]
+    kinds = [request.on for request in flowroute.requests]
     assert kinds.count("create") == 1
     assert kinds.count("status") == too_early + int(more)
 
 
-def _complete_after(account, polls: int, over: threading.Event) -> None:
+def _complete_after(flowroute, polls: int, over: threading.Event) -> None:
     while not over.wait(0.005):
-        if account.exports and account.exports[0].reads >= polls:
-            account.complete(account.exports[0].id)
+        if flowroute.exports and flowroute.exports[0].reads >= polls:
+            flowroute.complete(flowroute.exports[0].id)
             return

@@ -25,10 +25,10 @@ def create(context=None, **options):
     return CreateCdrExportOperator(task_id="create", **options).execute(DAY if context is None else context)
 
 
-def test_default_window_is_the_data_interval(account):
+def test_default_window_is_the_data_interval(flowroute):
     export_id = create()
 
-    [export] = account.exports
+    [export] = flowroute.exports
     assert export_id == export.id
     assert isinstance(export_id, str)
     assert (export.start, export.end) == (
@@ -37,10 +37,10 @@ def test_default_window_is_the_data_interval(account):
     )
 
 
-def test_window_is_accepted_in_filter_parameters(account):
+def test_window_is_accepted_in_filter_parameters(flowroute):
     create(filter_parameters={**SAMPLE, "direction": "inbound"})
 
-    [export] = account.exports
+    [export] = flowroute.exports
     assert export.filter_parameters == {
         "start_call_start_time": "2019-06-25 00:00:00",
         "start_call_end_time": "2019-06-26 00:00:00",
@@ -48,10 +48,10 @@ def test_window_is_accepted_in_filter_parameters(account):
     }
 
 
-def test_callback_url_is_sent(account):
+def test_callback_url_is_sent(flowroute):
     create(**SAMPLE, callback_url="http://127.0.0.1:9/note")
 
-    assert account.exports[0].callback_url == "http://127.0.0.1:9/note"
+    assert flowroute.exports[0].callback_url == "http://127.0.0.1:9/note"
 
 
 @pytest.mark.parametrize(
@@ -77,24 +77,24 @@ def test_callback_url_is_sent(account):
         ({**SAMPLE, "filter_parameters": {"direction": "sideways"}}, DAY, ["direction", "sideways"]),
     ],
 )
-def test_invalid_request_fails_without_retries_or_requests(account, options, context, words):
+def test_invalid_request_fails_without_retries_or_requests(flowroute, options, context, words):
     with pytest.raises(AirflowFailException) as caught:
         create(context, **options)
 
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert account.exports == []
-    assert account.requests == []
+    assert flowroute.exports == []
+    assert flowroute.requests == []
 
 
-def test_refused_keys_fail_without_retries_and_name_the_connection(account):
-    account.add_fault("unauthorized", detail="The key has expired.")
+def test_refused_keys_fail_without_retries_and_name_the_connection(flowroute):
+    flowroute.add_fault("unauthorized", detail="The key has expired.")
 
     with pytest.raises(AirflowFailException, match=r"(?s)The key has expired.*flowroute_default"):
         create(**SAMPLE)
 
 
-def test_error_shows_flowroutes_detail_and_error_id(account):
-    account.add_fault("forbidden", on="create", detail="Exports are off for this account.")
+def test_error_shows_flowroutes_detail_and_error_id(flowroute):
+    flowroute.add_fault("forbidden", on="create", detail="Exports are off for this account.")
 
     with pytest.raises(
         AirflowFailException, match=r"(?s)403.*Exports are off for this account.*error ID .*: \w+-"
@@ -102,24 +102,23 @@ def test_error_shows_flowroutes_detail_and_error_id(account):
         create(**SAMPLE)
 
 
-@pytest.mark.usefixtures("quick_deferral")
-def test_wait_times_out_with_a_retryable_error(an_account):
-    an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_wait_times_out_with_a_retryable_error(flowroute):
 
     with pytest.raises(CdrExportTimeoutError, match=r"not completed in 0\.3 s"):
         create(**SAMPLE, wait_for_completion=True, poke_interval=timedelta(seconds=0.1), timeout=0.3)
 
 
-def test_failed_export_uses_the_task_retries(account):
-    account.add_fault("failed_export")
+def test_failed_export_uses_the_task_retries(flowroute):
+    flowroute.add_fault("failed_export")
 
     with pytest.raises(CdrExportFailedError, match="Create a new export"):
         create(**SAMPLE, wait_for_completion=True)
 
 
-def test_unknown_status_fails_without_retries(account):
+def test_unknown_status_fails_without_retries(flowroute):
     """It counts neither as completed nor as processing."""
-    account.add_fault("unknown_status", status="archived")
+    flowroute.add_fault("unknown_status", status="archived")
 
     with pytest.raises(AirflowFailException, match="archived"):
         create(**SAMPLE, wait_for_completion=True)

@@ -19,20 +19,12 @@ QUICK = {"poke_interval": 0.05, "timeout": 5}
 
 
 @pytest.fixture
-def export_id(account):
+def export_id(flowroute):
     return CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
 
 def wait(export_id, **options):
     return CdrExportSensor(task_id="wait", export_id=export_id, **{**QUICK, **options}).execute({})
-
-
-@pytest.fixture
-def no_retries_in_the_client(account, monkeypatch):
-    """Let every failure reach the sensor at once."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_FLOWROUTE_DEFAULT", account.connection_json[:-1] + ', "extra": {"retries": 0}}'
-    )
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -58,7 +50,7 @@ def test_success_returns_the_summary_without_the_link(export_id, deferrable):
     }
 
 
-@pytest.mark.usefixtures("no_retries_in_the_client")
+@pytest.mark.flowroute(extra={"retries": 0})
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
@@ -70,8 +62,8 @@ def test_success_returns_the_summary_without_the_link(export_id, deferrable):
         ("html_reply", {}),
     ],
 )
-def test_transient_error_pokes_again(account, export_id, fault, options):
-    account.add_fault(fault, on="status", times=2, **options)
+def test_transient_error_pokes_again(flowroute, export_id, fault, options):
+    flowroute.add_fault(fault, on="status", times=2, **options)
 
     assert wait(export_id)["num_calls"] == 3
 
@@ -85,22 +77,22 @@ def test_transient_error_pokes_again(account, export_id, fault, options):
         (("wrong_shape", {"on": "status"}), "not an export"),
     ],
 )
-def test_permanent_error_fails_at_the_first_poke(account, export_id, deferrable, fault, words):
+def test_permanent_error_fails_at_the_first_poke(flowroute, export_id, deferrable, fault, words):
     name, options = fault
-    account.add_fault(name, times=None, **options)
+    flowroute.add_fault(name, times=None, **options)
 
     with pytest.raises(AirflowFailException, match=words):
         wait(export_id, deferrable=deferrable)
-    assert len([request for request in account.requests if request.on == "status"]) == 1
+    assert len([request for request in flowroute.requests if request.on == "status"]) == 1
 
 
-def test_unknown_id_fails_at_once(account):
+def test_unknown_id_fails_at_once(flowroute):
     with pytest.raises(AirflowFailException, match="404"):
         wait("4711")
 
 
-def test_unknown_status_fails_at_once(account):
-    account.add_fault("unknown_status", status="archived")
+def test_unknown_status_fails_at_once(flowroute):
+    flowroute.add_fault("unknown_status", status="archived")
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
     with pytest.raises(AirflowFailException, match="archived"):
@@ -108,32 +100,32 @@ def test_unknown_status_fails_at_once(account):
 
 
 @pytest.mark.parametrize("value", [None, "None", "", "  ", True, ["1"]])
-def test_missing_export_id_fails_before_any_request(account, value):
+def test_missing_export_id_fails_before_any_request(flowroute, value):
     with pytest.raises(AirflowFailException, match="export_id is"):
         wait(value)
-    assert account.requests == []
+    assert flowroute.requests == []
 
 
 def test_integer_export_id_of_native_rendering_is_accepted(export_id):
     assert wait(int(export_id))["id"] == export_id
 
 
-def test_poke_mode_times_out_with_airflow_sensor_timeout(an_account):
-    an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_poke_mode_times_out_with_airflow_sensor_timeout(flowroute):
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
     with pytest.raises(AirflowSensorTimeout):
         wait(export_id, timeout=0.1)
 
 
-def test_deferrable_sensor_pokes_once_before_it_defers(an_account):
-    account = an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"), quick_deferral=False)
+def test_deferrable_sensor_pokes_once_before_it_defers(flowroute):
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
     with pytest.raises(TaskDeferred) as deferred:
         wait(export_id, deferrable=True, poke_interval=60, timeout=3600)
 
-    assert account.exports[0].reads == 1
+    assert flowroute.exports[0].reads == 1
     trigger = deferred.value.trigger
     assert (trigger.export_id, trigger.flowroute_conn_id, trigger.poke_interval) == (
         export_id,
@@ -145,7 +137,7 @@ def test_deferrable_sensor_pokes_once_before_it_defers(an_account):
 
 
 @pytest.mark.parametrize("soft", [{"soft_fail": True}, {"never_fail": True}])
-def test_soft_fail_skips_at_the_first_poke_when_deferrable(account, soft):
+def test_soft_fail_skips_at_the_first_poke_when_deferrable(flowroute, soft):
     with pytest.raises(AirflowSkipException, match="404"):
         wait("4711", deferrable=True, **soft)
 
@@ -171,17 +163,17 @@ def test_unusable_event_is_not_a_success(event):
         resume(event)
 
 
-def test_completed_event_is_verified_with_flowroute(an_account):
-    an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_completed_event_is_verified_with_flowroute(flowroute):
     export_id = CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
     with pytest.raises(CdrExportNotCompletedError, match="status is processing"):
         resume({"status": "completed", "export_id": export_id, "message": ""})
 
 
-@pytest.mark.usefixtures("no_retries_in_the_client")
-def test_transient_error_after_the_trigger_uses_the_retries(account, export_id):
-    account.add_fault("server_error", on="status", status=502)
+@pytest.mark.flowroute(extra={"retries": 0})
+def test_transient_error_after_the_trigger_uses_the_retries(flowroute, export_id):
+    flowroute.add_fault("server_error", on="status", status=502)
 
     with pytest.raises(FlowrouteServerError):
         resume({"status": "completed", "export_id": export_id, "message": ""})
