@@ -50,6 +50,12 @@ class FlowrouteHook(BaseHook):
             self._client = self._client_for(connection, connection.extra_dejson)
         return self._client
 
+    def close(self) -> None:
+        """Close the client's HTTP sessions. The next :meth:`get_conn` creates a new client."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     async def aget_conn(self) -> FlowrouteClient:
         """Return the client as :meth:`get_conn` does, without blocking the event loop.
 
@@ -145,8 +151,10 @@ class FlowrouteHook(BaseHook):
         try:
             connection = self.get_connection(self.flowroute_conn_id)
             # The form tests the connection under a random ID, which means nothing to the user.
-            client = self._client_for(connection, connection.extra_dejson, name="under test", retries=0)
-            next(client.list_cdr_exports(page_size=1), None)
+            with self._client_for(
+                connection, connection.extra_dejson, name="under test", retries=0
+            ) as client:
+                next(client.list_cdr_exports(page_size=1), None)
         except FlowrouteError as e:
             return False, str(e)
         return True, f"Connected to {client.base_url}. The keys are valid."

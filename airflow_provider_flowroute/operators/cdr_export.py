@@ -32,7 +32,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
-from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
+from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, closes_connections, fail_without_retry
 from airflow_provider_flowroute.utils.task_state import ExportTaskState, PriorRequest
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.poke_interval = _seconds(poke_interval)
         self.timeout = _seconds(timeout)
 
+    @closes_connections
     def execute(self, context: Context) -> str:
         """Create the export, and wait for it with ``wait_for_completion``."""
         state = ExportTaskState(context)

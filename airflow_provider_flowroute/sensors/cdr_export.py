@@ -23,7 +23,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
-from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
+from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, closes_connections, fail_without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -65,6 +65,7 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         self.flowroute_conn_id = flowroute_conn_id
         self.deferrable = deferrable
 
+    @closes_connections
     def execute(self, context: Context) -> Any:
         """Poke once, then defer if the sensor is deferrable and the export is not completed."""
         if not self.deferrable:
@@ -102,6 +103,7 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._summary(export))
 
+    @closes_connections
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
         """Return the summary after the trigger has fired, read from Flowroute.
 

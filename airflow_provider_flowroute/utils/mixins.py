@@ -1,11 +1,11 @@
-"""Shared behavior of the Flowroute operators and sensors: the hook, and errors that fail without a retry."""
+"""Shared behavior of the Flowroute operators and sensors: the hook, its sessions, and permanent errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
@@ -51,3 +51,24 @@ class FlowrouteHookMixin:
     def client(self) -> FlowrouteClient:
         """Return the hook's client."""
         return self.hook.get_conn()
+
+
+_Task = TypeVar("_Task", bound=FlowrouteHookMixin)
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def closes_connections(
+    method: Callable[Concatenate[_Task, _Arguments], _Result],
+) -> Callable[Concatenate[_Task, _Arguments], _Result]:
+    """Decorate a method of a task that closes the hook's HTTP sessions however it ends, also when it defers."""
+
+    @wraps(method)
+    def close_after(self: _Task, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            if "hook" in vars(self):
+                self.hook.close()
+
+    return close_after
