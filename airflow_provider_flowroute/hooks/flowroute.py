@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_flowroute import CONNECTION_FIELDS, CONNECTION_FORM
-from airflow_provider_flowroute.api.client import DEFAULT_BASE_URL, FlowrouteClient
+from airflow_provider_flowroute.api.client import DEFAULT_BASE_URL, PAGE_SIZE, FlowrouteClient
 from airflow_provider_flowroute.api.presigned_urls import is_loopback
 from airflow_provider_flowroute.exceptions import FlowrouteConnectionConfigError, FlowrouteError
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
 
 
 class FlowrouteHook(BaseHook):
@@ -49,6 +51,48 @@ class FlowrouteHook(BaseHook):
             connection = self.get_connection(self.flowroute_conn_id)
             self._client = self._client_for(connection, connection.extra_dejson)
         return self._client
+
+    def create_cdr_export(
+        self, filter_parameters: Mapping[str, Any], callback_url: str | None = None
+    ) -> CdrExport:
+        """Create a CDR export.
+
+        An export cannot be cancelled or deleted. This method sends the request once, and does not search for the
+        export if the reply is lost; ``CreateCdrExportOperator`` does.
+
+        :param filter_parameters: the window, as ``start_call_start_time`` and ``start_call_end_time`` in the form
+            ``YYYY-MM-DD HH:MM:SS`` (UTC), and Flowroute's filters by name. They are sent unchanged;
+            :func:`~airflow_provider_flowroute.cdr.filters.build_filter_parameters` formats them.
+        :param callback_url: URL to which Flowroute POSTs a callback when the export changes.
+        :return: the new export, usually with the status ``processing``.
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
+        :raises FlowrouteError: if the request fails; ``request_may_have_arrived`` tells whether the export may exist.
+        """
+        return self.get_conn().create_cdr_export(filter_parameters, callback_url)
+
+    def get_cdr_export(self, export_id: str) -> CdrExport:
+        """Return an export in its current state.
+
+        :param export_id: ID of the export.
+        :return: the export. Its ``download_url`` is a secret: do not log it and do not push it to XCom.
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
+        :raises FlowrouteNotFoundError: if the account has no export with this ID.
+        :raises FlowrouteError: if the request fails after the connection's ``retries``.
+        """
+        return self.get_conn().get_cdr_export(export_id)
+
+    def list_cdr_exports(
+        self, status: ExportStatus | str | None = None, page_size: int = PAGE_SIZE
+    ) -> Iterator[CdrExport]:
+        """List the exports of the account, newest first. Each page is requested when the iteration reaches it.
+
+        :param status: return only exports with this status: ``processing``, ``completed`` or ``failed``.
+        :param page_size: number of exports per request, at most 200.
+        :return: an iterator over the exports.
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
+        :raises FlowrouteError: if a request fails after the connection's ``retries``.
+        """
+        return self.get_conn().list_cdr_exports(status, page_size)
 
     def close(self) -> None:
         """Close the client's HTTP sessions. The next :meth:`get_conn` creates a new client."""

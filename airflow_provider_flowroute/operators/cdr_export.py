@@ -59,7 +59,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
     :param callback_url: URL to which Flowroute POSTs a callback when the export changes. (templated)
     :param durable: resume the export that an earlier try of this task requested. If False, every try requests a new
         export.
-    :param flowroute_conn_id: ID of the Airflow connection.
+    :param flowroute_conn_id: ID of the Airflow connection. (templated)
     :param wait_for_completion: return only when the export is completed.
     :param deferrable: wait in the triggerer instead of on a worker. Default: ``[operators] default_deferrable`` of
         the Airflow configuration.
@@ -75,6 +75,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         WINDOW_END,
         "filter_parameters",
         "callback_url",
+        "flowroute_conn_id",
     )
     template_fields_renderers = {"filter_parameters": "json"}  # noqa: RUF012 - as BaseOperator declares it
     ui_color = "#c4dbf0"

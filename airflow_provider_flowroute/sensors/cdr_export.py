@@ -42,14 +42,14 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
     the sensor is deferrable.
 
     :param export_id: ID of the export, as CreateCdrExportOperator returns it. (templated)
-    :param flowroute_conn_id: ID of the Airflow connection.
+    :param flowroute_conn_id: ID of the Airflow connection. (templated)
     :param deferrable: wait in the triggerer instead of on a worker; ``mode`` then has no effect. Default:
         ``[operators] default_deferrable`` of the Airflow configuration.
     :raises AirflowFailException: for a permanent error.
     :raises AirflowSensorTimeout: if the export is not completed within ``timeout``.
     """
 
-    template_fields: Sequence[str] = ("export_id",)
+    template_fields: Sequence[str] = ("export_id", "flowroute_conn_id")
     ui_color = "#d9e8f6"
 
     def __init__(

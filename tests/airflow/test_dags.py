@@ -325,6 +325,17 @@ def test_templated_values_get_their_types_back(flowroute, run_dag):
     assert export.callback_url is None
 
 
+@pytest.mark.flowroute(conn_id="flowroute_emea")
+def test_connection_id_is_templated(flowroute, run_dag):
+    with a_dag("templated_connection", params={"region": "emea"}) as dag:
+        conn_id = "flowroute_{{ params.region }}"
+        create = CreateCdrExportOperator(task_id="create", **SAMPLE, flowroute_conn_id=conn_id)
+        CdrExportSensor(task_id="wait", export_id=create.output, flowroute_conn_id=conn_id)
+    outcome = run_dag(dag)
+
+    assert (outcome.state, outcome.xcoms["wait"]["id"]) == ("success", flowroute.exports[0].id)
+
+
 def test_native_rendering_keeps_phone_numbers_and_dates(flowroute, run_dag):
     with a_dag("native", render_template_as_native_obj=True, params={"number": "+12065551212"}) as dag:
         CreateCdrExportOperator(

@@ -20,7 +20,7 @@ from airflow_provider_flowroute.exceptions import (
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.utils.mixins import fail_without_retry
-from tests.support import SECRET_KEY, a_closed_port, all_words_of, options_of
+from tests.support import PARAMETERS, SECRET_KEY, a_closed_port, all_words_of, options_of
 
 KEYS = {"login": "the-access-key", "password": SECRET_KEY}
 NAME = "my_flowroute"
@@ -198,6 +198,17 @@ def test_async_client_equals_the_sync_client(connect: Any):
 def test_async_client_refuses_an_invalid_connection(connect: Any):
     with pytest.raises(FlowrouteConnectionConfigError, match="no Secret Key"):
         asyncio.run(connect(password=None).aget_conn())
+
+
+def test_hook_creates_reads_and_lists_exports(flowroute: FlowrouteSimulator):
+    hook = FlowrouteHook()
+    created = hook.create_cdr_export(PARAMETERS, "https://example.com/callback")
+
+    assert hook.get_cdr_export(created.id).callback_url == "https://example.com/callback"
+    assert [export.id for export in hook.list_cdr_exports(status="completed", page_size=1)] == [created.id]
+    assert [request.on for request in flowroute.requests][:3] == ["create", "status", "list"]
+    assert (flowroute.requests[2].query["status"], flowroute.requests[2].query["limit"]) == ("completed", "1")
+    assert list(hook.list_cdr_exports("failed")) == []
 
 
 def test_connection_test_succeeds_with_one_small_request(flowroute: FlowrouteSimulator, connect: Any):
