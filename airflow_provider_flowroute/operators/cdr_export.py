@@ -33,6 +33,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     export_id_from_event,
 )
 from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, closes_connections, fail_without_retry
+from airflow_provider_flowroute.utils.retry_policy import RetryAfterPolicy
 from airflow_provider_flowroute.utils.task_state import ExportTaskState, PriorRequest
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
 
     The operator sends a request once. If Flowroute's reply is lost or the worker dies, this try or the next one
     searches the account for the export and resumes it, and creates a new export only if there is none. A task that
-    is cleared creates a new export.
+    is cleared creates a new export. On Airflow 3.3 and later, the next try after a 429 waits as long as Flowroute's
+    ``Retry-After`` header requests, at most one hour.
 
     :param start_call_start_time: start of the window: a datetime or ISO 8601 text; naive means UTC. (templated)
     :param start_call_end_time: end of the window, in the same formats. (templated)
@@ -108,6 +110,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.deferrable = deferrable
         self.poke_interval = _seconds(poke_interval)
         self.timeout = _seconds(timeout)
+        RetryAfterPolicy.add_to(self)
 
     @closes_connections
     def execute(self, context: Context) -> str:

@@ -12,8 +12,10 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 AIRFLOW_2 = version("apache-airflow").startswith("2.")
+AIRFLOW_BEFORE_3_3 = Version(version("apache-airflow")).release < (3, 3)
 
 #: The runs' logical date, unless a test says otherwise.
 DAY = datetime(2026, 11, 20, tzinfo=UTC)

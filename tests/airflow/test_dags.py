@@ -15,7 +15,7 @@ from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOpera
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 
-from .conftest import AIRFLOW_2, DAY
+from .conftest import AIRFLOW_2, AIRFLOW_BEFORE_3_3, DAY
 
 pytestmark = pytest.mark.airflow
 
@@ -363,3 +363,28 @@ def test_run_without_a_logical_date_fails_without_retries(flowroute, run_dag):
     outcome = run_dag(dag, None)
 
     assert (outcome.states["create"], outcome.tries["create"], flowroute.exports) == ("failed", 1, [])
+
+
+@pytest.mark.skipif(AIRFLOW_BEFORE_3_3, reason="Airflow has no retry policies before 3.3")
+def test_retry_after_a_429_waits_as_flowroute_requests(flowroute, run_dag, monkeypatch):
+    monkeypatch.setattr("airflow_provider_flowroute.utils.retry_policy.MAX_DELAY", timedelta(seconds=2))
+    flowroute.add_fault("rate_limit", on="create", retry_after=3600)
+    with a_dag("retry_after", default_args=RETRIES) as dag:
+        CreateCdrExportOperator(task_id="create", **SAMPLE)
+    outcome = run_dag(dag)
+
+    assert (outcome.state, outcome.tries["create"]) == ("success", 2)
+    first, second = try_times(dag)
+    assert second - first >= timedelta(seconds=2)
+
+
+def try_times(dag: DAG) -> list[datetime]:
+    """Return when the first try of a DAG's only task ended and when its last one started."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        first = session.query(TaskInstanceHistory).filter_by(dag_id=dag.dag_id).one()
+        last = session.query(TaskInstance).filter_by(dag_id=dag.dag_id).one()
+        return [first.end_date, last.start_date]
