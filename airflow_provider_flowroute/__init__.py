@@ -53,6 +53,14 @@ CONNECTION_FORM: dict[str, Any] = {
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata, in the format of Airflow's ``provider_info`` schema."""
     package, integration = "airflow_provider_flowroute", "Flowroute"
+    how_to_guide = "/docs/operators.md"
+    asset_uris = [
+        {
+            "schemes": ["flowroute"],
+            "handler": f"{package}.utils.assets.sanitize_uri",
+            "to_openlineage_converter": f"{package}.utils.assets.convert_asset_to_openlineage",
+        }
+    ]
     return {
         "package-name": "airflow-provider-flowroute",
         "name": integration,
@@ -62,6 +70,8 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": integration,
                 "external-doc-url": "https://developer.flowroute.com/api/cdrexports/v2.0/",
+                "how-to-guide": [how_to_guide],
+                "logo": "/docs/img/logo.svg",
                 "tags": ["service"],
             }
         ],
@@ -85,7 +95,10 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "source-integration-name": integration,
                 "target-integration-name": "Object storage",
+                "how-to-guide": how_to_guide,
                 "python-module": f"{package}.transfers.cdr_export_to_object_storage",
             }
         ],
+        "asset-uris": asset_uris,
+        "dataset-uris": asset_uris,  # the name in Airflow 2
     }

@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import Asset
+from airflow.providers_manager import ProvidersManager
 from jsonschema import Draft7Validator
 
 import airflow_provider_flowroute
 from airflow_provider_flowroute import CONNECTION_FIELDS, get_provider_info
 
 INFO = get_provider_info()
+AIRFLOW_2 = version("apache-airflow").startswith("2.")
+CHECKOUT = Path(__file__).parents[1]
 
 
 def modules_of(info: dict[str, Any]) -> list[str]:
@@ -72,6 +76,56 @@ def test_listed_hook_exists():
     module, _, name = connection_type["hook-class-name"].rpartition(".")
 
     assert getattr(importlib.import_module(module), name).conn_type == "flowroute"
+
+
+def test_how_to_guides_and_logo_exist():
+    [integration] = INFO["integrations"]
+    paths = [
+        *integration["how-to-guide"],
+        integration["logo"],
+        *(item["how-to-guide"] for item in INFO["transfers"]),
+    ]
+
+    assert all(path.startswith("/docs/") for path in paths)
+    assert all((CHECKOUT / path.removeprefix("/")).is_file() for path in paths)
+
+
+def test_airflow_accepts_the_provider_info():
+    """ProvidersManager drops a provider, or a part of it, that it does not accept."""
+    providers = ProvidersManager()
+
+    assert INFO.items() <= providers.providers["airflow-provider-flowroute"].data.items()
+    assert "flowroute" in providers.hooks
+    assert set(INFO["extra-links"]) <= set(providers.extra_links_class_names)
+
+
+def test_flowroute_asset_uris_are_normalized():
+    asset = Asset("flowroute://API.flowroute.com/cdrs/exports/")
+
+    assert asset.uri == "flowroute://api.flowroute.com/cdrs/exports"
+
+
+@pytest.mark.parametrize(
+    "uri", ["flowroute:///cdrs", "flowroute://api.flowroute.com", "flowroute://api.flowroute.com/"]
+)
+def test_incomplete_flowroute_asset_uri_is_refused(uri: str):
+    message = "flowroute URI has a host and a path"
+    # Airflow 2 only warns.
+    with pytest.warns(UserWarning, match=message) if AIRFLOW_2 else pytest.raises(ValueError, match=message):
+        Asset(uri)
+
+
+def test_openlineage_dataset_of_an_asset_has_the_landings_namespace():
+    """It is the namespace of the input that a landing reports (see tests/airflow/test_openlineage.py)."""
+    providers = ProvidersManager()
+    try:
+        converters = providers.asset_to_openlineage_converters
+    except AttributeError:  # Airflow 2
+        converters = providers.dataset_to_openlineage_converters
+
+    dataset = converters["flowroute"](Asset("flowroute://api.flowroute.com/cdrs/exports"), None)
+
+    assert (dataset.namespace, dataset.name) == ("flowroute://api.flowroute.com", "cdrs/exports")
 
 
 def test_listed_link_belongs_to_the_transfer_operator():
