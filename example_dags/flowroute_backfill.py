@@ -6,14 +6,18 @@ below the path in the Airflow variable ``flowroute_lake``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, task
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, task
 
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+
+#: The asset of flowroute_daily_cdrs.py. One event per window; the event's extra has path and totals.
+CDRS = Asset("flowroute_cdrs")
 
 with DAG(
     dag_id="flowroute_backfill",
@@ -48,10 +52,22 @@ with DAG(
             f"from-{summary['window']['start'][:10]}.parquet",
         }
 
-    create = CreateCdrExportOperator.partial(task_id="create").expand_kwargs(windows())
+    @task
+    def report(landed: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Summarize the landings: the returned value is on the task's XCom tab."""
+        return {"rows": sum(file["rows"] for file in landed), "paths": [file["path"] for file in landed]}
 
-    wait = CdrExportSensor.partial(task_id="wait", deferrable=True, poke_interval=15).expand(
-        export_id=create.output
-    )
+    create = CreateCdrExportOperator.partial(
+        task_id="create",
+        map_index_template="{{ task.start_call_start_time }} .. {{ task.start_call_end_time }}",
+    ).expand_kwargs(windows())
 
-    CdrExportToObjectStorageOperator.partial(task_id="land").expand_kwargs(wait.output.map(landing))
+    wait = CdrExportSensor.partial(
+        task_id="wait", deferrable=True, poke_interval=15, map_index_template="{{ task.window }}"
+    ).expand(export_id=create.output)
+
+    land = CdrExportToObjectStorageOperator.partial(
+        task_id="land", outlets=[CDRS], map_index_template="{{ task.path.rpartition('/')[-1] }}"
+    ).expand_kwargs(wait.output.map(landing))
+
+    report(land.output)

@@ -10,12 +10,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG, Param, PokeReturnValue, task
+from airflow.providers.common.compat.sdk import DAG, Asset, Param, PokeReturnValue, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+
+#: DAGs with this asset as their schedule run when new calls are loaded. The event's extra has path and totals.
+CDRS = Asset("flowroute_cdrs")
 
 with DAG(
     dag_id="flowroute_daily_cdrs",
@@ -57,11 +60,12 @@ with DAG(
         task_id="land",
         export_id=create.output,
         path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/{{ data_interval_start | ds }}/cdrs.parquet",
+        outlets=[CDRS],
     )
 
     @task
     def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
-        """Summarize the day in one line. Replace this with your next step."""
+        """Summarize the day: the returned value is on the task's XCom tab. Replace this with your next step."""
         return (
             f"{summary['num_calls']} calls, {summary['billed_minutes']} minutes, "
             f"{summary['total_cost']} USD: {landed['path']}"

@@ -64,6 +64,8 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         self.export_id = export_id
         self.flowroute_conn_id = flowroute_conn_id
         self.deferrable = deferrable
+        #: The export's window once the export is completed, for ``map_index_template="{{ task.window }}"``.
+        self.window = ""
 
     @closes_connections
     def execute(self, context: Context) -> Any:
@@ -128,4 +130,5 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
             export.billed_minutes,
             export.total_cost,
         )
+        self.window = str(export.window or "")
         return export.summary()

@@ -83,7 +83,7 @@ def test_totals_reach_the_asset_events_of_the_outlets(flowroute, run_dag, tmp_pa
         )
     outcome = run_dag(dag)
 
-    [extra] = event_extras(dag)
+    [extra] = event_extras(dag.dag_id)
     assert extra == outcome.xcoms["land"]
     assert (extra["rows"], extra["total_cost"], extra["export_id"]) == (
         3,
@@ -93,7 +93,7 @@ def test_totals_reach_the_asset_events_of_the_outlets(flowroute, run_dag, tmp_pa
     assert json.dumps(extra)
 
 
-def event_extras(dag: DAG) -> list[dict[str, Any]]:
+def event_extras(dag_id: str) -> list[dict[str, Any]]:
     """Return the ``extra`` of the asset events that a DAG's tasks created."""
     from airflow.utils.session import create_session
 
@@ -102,7 +102,7 @@ def event_extras(dag: DAG) -> list[dict[str, Any]]:
     else:
         from airflow.models.asset import AssetEvent
     with create_session() as session:
-        events = session.query(AssetEvent).filter(AssetEvent.source_dag_id == dag.dag_id)
+        events = session.query(AssetEvent).filter(AssetEvent.source_dag_id == dag_id)
         return [event.extra for event in events]
 
 
@@ -258,7 +258,6 @@ def test_reschedule_mode_pokes_until_completion(flowroute, run_dag):
 
 @pytest.mark.flowroute(calls_per_day=2)
 def test_year_is_mapped_over_contiguous_windows(flowroute, run_dag, tmp_path):
-
     def landing(summary: dict[str, Any]) -> dict[str, str]:
         return {"export_id": summary["id"], "path": f"{tmp_path}/{summary['window']['start'][:10]}.csv"}
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import pytest
 
 from airflow_provider_flowroute.cdr.columns import COLUMNS
 from tests.landing.values import typed_value
+
+from .conftest import AIRFLOW_2
+from .test_dags import event_extras
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
@@ -68,6 +72,35 @@ def dags_test(airflow_db: None, tmp_path: Path) -> Any:
     return run
 
 
+# On Airflow 2, `dags test` saves no dataset, so there are no events.
+
+
+def labels_of(dag_id: str) -> dict[str, list[str]]:
+    """Return the labels of a DAG's mapped tasks in the UI, in order."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    labels = defaultdict(list)
+    with create_session() as session:
+        tis = session.query(TaskInstance).filter_by(dag_id=dag_id).filter(TaskInstance.map_index >= 0)
+        for ti in tis.order_by(TaskInstance.map_index):
+            labels[ti.task_id].append(ti.rendered_map_index)
+    return dict(labels)
+
+
+def xcom(dag_id: str, task_id: str) -> Any:
+    """Return what a task of a DAG's only run returned."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.xcom import XComModel
+    except ImportError:  # Airflow 2
+        from airflow.models.xcom import XCom as XComModel
+    with create_session() as session:
+        found = session.query(XComModel).filter_by(dag_id=dag_id, task_id=task_id, key="return_value").one()
+        return found.value
+
+
 @pytest.mark.flowroute(processing_seconds=1, secret_key="a-very-secret-key")
 def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, tmp_path):
     """The landed values equal Flowroute's own sample. No log and no file of Airflow has the link or the key."""
@@ -77,7 +110,11 @@ def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, 
     landed = tmp_path / "2019-06-25" / "cdrs.parquet"
     assert flowroute.csv(flowroute.exports[0].id) == SAMPLE_FILE
     assert pq.read_table(landed).to_pylist() == values_of(SAMPLE_FILE)
-    assert f"3 calls, 3.0 minutes, 0.024689 USD: {landed}" in log
+    summary = f"3 calls, 3.0 minutes, 0.024689 USD: {landed}"
+    assert summary in log
+    assert xcom("flowroute_daily_cdrs", "report") == summary
+    paths = [extra["path"] for extra in event_extras("flowroute_daily_cdrs")]
+    assert paths == ([] if AIRFLOW_2 else [str(landed)])
     assert "Starting new HTTP connection" in log, "not a log at DEBUG level"
     # In `dags test`, where task and supervisor share a process, Airflow 3 itself logs the values it must mask.
     log = re.sub(r"MaskSecret\(value='.*?', ", "", log)
@@ -91,11 +128,26 @@ def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, 
 
 @pytest.mark.flowroute(calls_per_day=1)
 def test_backfill_dag_lands_one_file_per_window(flowroute, dags_test, tmp_path):
-
     dags_test("flowroute_backfill", "2026-11-01", "--conf", '{"start": "2026-01-01", "end": "2026-06-01"}')
 
     first, second = sorted((tmp_path / "backfill").iterdir())
     assert (first.name, second.name) == ("from-2026-01-01.parquet", "from-2026-04-03.parquet")
     exports = {f"from-{export.start:%Y-%m-%d}.parquet": export for export in flowroute.exports}
+    assert labels_of("flowroute_backfill") == {
+        "create": [
+            "2026-01-01 00:00:00+00:00 .. 2026-04-03 00:00:00+00:00",
+            "2026-04-03 00:00:00+00:00 .. 2026-06-01 00:00:00+00:00",
+        ],
+        "wait": [
+            "2026-01-01 00:00:00 .. 2026-04-03 00:00:00 UTC",
+            "2026-04-03 00:00:00 .. 2026-06-01 00:00:00 UTC",
+        ],
+        "land": [first.name, second.name],
+    }
+    assert len(event_extras("flowroute_backfill")) == (0 if AIRFLOW_2 else 2)
+    assert xcom("flowroute_backfill", "report") == {
+        "rows": sum(export.num_calls for export in flowroute.exports),
+        "paths": [str(first), str(second)],
+    }
     for path in (first, second):
         assert pq.read_table(path).to_pylist() == values_of(flowroute.csv(exports[path.name].id))

@@ -110,7 +110,6 @@ def test_failed_landing_reports_the_failed_check_and_no_file(flowroute, events_o
 
 @pytest.mark.flowroute(access_key="the-access-key", secret_key="a-very-secret-key")
 def test_events_have_no_link_key_or_connection(flowroute, events_of, tmp_path):
-
     _, written = events_of(tmp_path / "day.csv.gz")
 
     assert '"COMPLETE"' in written

@@ -162,7 +162,7 @@ def test_asset_event_of_an_s3_landing_has_its_path(flowroute, recipes, run_dag, 
     outcome = run_dag(dag, at("2026-11-20"))
 
     assert outcome.state == "success"
-    [extra] = event_extras(dag)
+    [extra] = event_extras(dag.dag_id)
     assert extra["path"] == "s3://aws_default@my-lake/cdrs/2026-11-19.parquet"
     assert extra["rows"] == flowroute.exports[0].totals.num_calls
     [stored] = s3.list_objects_v2(Bucket="my-lake")["Contents"]

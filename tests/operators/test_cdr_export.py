@@ -104,7 +104,6 @@ def test_error_shows_flowroutes_detail_and_error_id(flowroute):
 
 @pytest.mark.flowroute(processing_seconds=float("inf"))
 def test_wait_times_out_with_a_retryable_error(flowroute):
-
     with pytest.raises(CdrExportTimeoutError, match=r"not completed in 0\.3 s"):
         create(**SAMPLE, wait_for_completion=True, poke_interval=timedelta(seconds=0.1), timeout=0.3)
 
