@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_flowroute.api.idempotency import create_once, find_export
 from airflow_provider_flowroute.cdr.filters import (
     build_filter_parameters,
+    describe_filters,
     parse_callback_url,
     parse_filter_parameters,
 )
@@ -32,7 +33,12 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
-from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, closes_connections, fail_without_retry
+from airflow_provider_flowroute.utils.mixins import (
+    FlowrouteHookMixin,
+    closes_connections,
+    fail_without_retry,
+    is_literal,
+)
 from airflow_provider_flowroute.utils.retry_policy import RetryAfterPolicy
 from airflow_provider_flowroute.utils.task_state import ExportTaskState, PriorRequest
 
@@ -56,9 +62,10 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
 
     :param start_call_start_time: start of the window: a datetime or ISO 8601 text; naive means UTC. (templated)
     :param start_call_end_time: end of the window, in the same formats. (templated)
-    :param filter_parameters: Flowroute's filters by name; the value None omits a filter. A name that Flowroute does not
-        document is sent with a warning. (templated)
+    :param filter_parameters: Flowroute's filters by name; the value None omits a filter. (templated)
     :param callback_url: URL to which Flowroute POSTs a callback when the export changes. (templated)
+    :param allow_unknown_filters: send a filter that Flowroute does not document, with a warning. If False, it fails
+        the task, because Flowroute may ignore it and export every call.
     :param durable: resume the export that an earlier try of this task requested. If False, every try requests a new
         export.
     :param flowroute_conn_id: ID of the Airflow connection. (templated)
@@ -91,6 +98,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         start_call_end_time: datetime | str | None = None,
         filter_parameters: Mapping[str, Any] | str | None = None,
         callback_url: str | None = None,
+        allow_unknown_filters: bool = False,
         durable: bool = True,
         flowroute_conn_id: str = FlowrouteHook.default_conn_name,
         wait_for_completion: bool = False,
@@ -104,12 +112,16 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.start_call_end_time = start_call_end_time
         self.filter_parameters = filter_parameters
         self.callback_url = callback_url
+        self.allow_unknown_filters = allow_unknown_filters
         self.durable = durable
         self.flowroute_conn_id = flowroute_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
-        self.poke_interval = _seconds(poke_interval)
-        self.timeout = _seconds(timeout)
+        # Permanent errors also here, because a mapped task is instantiated on the worker.
+        with fail_without_retry():
+            self.poke_interval = _seconds("poke_interval", poke_interval)
+            self.timeout = _seconds("timeout", timeout)
+            self._check_literals()
         RetryAfterPolicy.add_to(self)
 
     @closes_connections
@@ -120,7 +132,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
             window, filters = self._resolve(context)
             window.check_exportable(pendulum.now("UTC"))
             callback_url = parse_callback_url(self.callback_url)
-            self.log.info("Requesting the calls of %s (filters: %s).", window, filters or "none")
+            self.log.info("Requesting the calls of %s (filters: %s).", window, describe_filters(filters))
             request = CdrExportRequest(build_filter_parameters(window, filters), callback_url)
             export = self._create_or_reconnect(request, state)
         if self.wait_for_completion:
@@ -171,19 +183,38 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.log.info("Resuming export %s from an earlier try (status: %s).", export.id, export.status_text)
         return export
 
+    def _check_literals(self) -> None:
+        """Check what has no template, so that a mistake breaks the DAG import and not a DAG run."""
+        if is_literal(self.callback_url):
+            parse_callback_url(self.callback_url)
+        filters = self.filter_parameters
+        if is_literal([self.start_call_start_time, self.start_call_end_time, filters]):
+            window, _ = self._parse()
+            if window is not None:
+                window.check_exportable(window.end)  # checks the length: the clock belongs to a DAG run
+        elif isinstance(filters, Mapping):
+            names = [name for name in filters if name not in (WINDOW_START, WINDOW_END)]
+            literals = {name: filters[name] for name in names if is_literal(filters[name])}
+            parse_filter_parameters(literals, self.allow_unknown_filters)
+
     def _resolve(self, context: Context) -> tuple[Window, dict[str, Any]]:
+        """Return the window, by default the data interval, and the filters."""
+        window, filters = self._parse()
+        if window is None:
+            window = _data_interval(context)
+            self.start_call_start_time, self.start_call_end_time = map(
+                format_instant, (window.start, window.end)
+            )
+        return window, filters
+
+    def _parse(self) -> tuple[Window | None, dict[str, Any]]:
         """Return the window, from the one place that gives it, and the filters."""
-        filters, window = parse_filter_parameters(self.filter_parameters)
+        filters, window = parse_filter_parameters(self.filter_parameters, self.allow_unknown_filters)
         start, end = (
             None if value == "None" else value
             for value in (self.start_call_start_time, self.start_call_end_time)
         )
         if start is None and end is None:
-            if window is None:
-                window = _data_interval(context)
-                self.start_call_start_time, self.start_call_end_time = map(
-                    format_instant, (window.start, window.end)
-                )
             return window, filters
         if window is not None:
             raise FlowrouteValueError(
@@ -269,5 +300,15 @@ def _data_interval(context: Context) -> Window:
     )
 
 
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else value
+def _seconds(name: str, value: float | timedelta) -> float:
+    try:
+        duration = value if isinstance(value, timedelta) else timedelta(seconds=value)
+    except (TypeError, ValueError, OverflowError):
+        duration = None
+    if duration is None or duration < timedelta() or isinstance(value, bool):
+        raise FlowrouteValueError(
+            f"{name} is not a duration.\n"
+            f"It is {value!r} ({type(value).__name__}).\n"
+            f"Give seconds or a timedelta, such as timedelta(hours=1). It cannot be a template."
+        )
+    return duration.total_seconds()

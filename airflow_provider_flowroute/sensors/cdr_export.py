@@ -23,7 +23,12 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
-from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, closes_connections, fail_without_retry
+from airflow_provider_flowroute.utils.mixins import (
+    FlowrouteHookMixin,
+    closes_connections,
+    fail_without_retry,
+    is_literal,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -66,6 +71,9 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
         self.deferrable = deferrable
         #: The export's window once the export is completed, for ``map_index_template="{{ task.window }}"``.
         self.window = ""
+        if is_literal(export_id):
+            with fail_without_retry():
+                check_export_id(export_id)
 
     @closes_connections
     def execute(self, context: Context) -> Any:

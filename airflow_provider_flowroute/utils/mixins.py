@@ -1,9 +1,11 @@
-"""Shared behavior of the Flowroute operators and sensors: the hook, its sessions, and permanent errors."""
+"""Shared behavior of the Flowroute operators and sensors: the hook, its sessions, errors and early checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -32,6 +34,21 @@ def fail_without_retry(
             raise
         # Without "from None", Airflow prints the chained error too, so the message appears twice.
         raise AirflowFailException(str(e)) from None
+
+
+def is_literal(value: object) -> bool:
+    """Return whether an argument is final when the DAG is parsed.
+
+    :param value: argument of an operator. A template, an XComArg or a param, also inside a list or a mapping, is not
+        final.
+    """
+    if isinstance(value, str):
+        return not any(mark in value for mark in ("{{", "{%", "{#"))
+    if isinstance(value, Mapping):
+        return all(map(is_literal, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(is_literal, value))
+    return value is None or isinstance(value, int | float | Decimal | date)
 
 
 class FlowrouteHookMixin:

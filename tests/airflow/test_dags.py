@@ -355,6 +355,34 @@ def test_native_rendering_keeps_phone_numbers_and_dates(flowroute, run_dag):
     assert (export.start, export.end) == (DAY - timedelta(days=1), DAY)
 
 
+def test_mistake_is_an_import_error_of_the_dag(airflow_db, tmp_path):
+    (tmp_path / "mistake.py").write_text(
+        "from datetime import datetime\n"
+        "from airflow.providers.common.compat.sdk import DAG\n"
+        "from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator\n"
+        "with DAG('mistake', schedule=None, start_date=datetime(2026, 1, 1)):\n"
+        "    CreateCdrExportOperator(task_id='create', timeout='1h')\n"
+    )
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+
+    [error] = DagBag(str(tmp_path)).import_errors.values()
+    assert "timeout is not a duration" in error
+
+
+def test_mistake_in_a_mapped_task_fails_without_retries(flowroute, run_dag):
+    with a_dag("mapped_mistake", default_args=RETRIES) as dag:
+        CreateCdrExportOperator.partial(task_id="create", **SAMPLE).expand(
+            filter_parameters=[{"direction": "sideways"}]
+        )
+    outcome = run_dag(dag)
+
+    assert (outcome.states["create[0]"], outcome.tries["create[0]"]) == ("failed", 1)
+    assert flowroute.requests == []
+
+
 @pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 gives every run a logical date")
 def test_run_without_a_logical_date_fails_without_retries(flowroute, run_dag):
     with a_dag("no_interval", default_args=RETRIES) as dag:
@@ -386,4 +414,6 @@ def try_times(dag: DAG) -> list[datetime]:
     with create_session() as session:
         first = session.query(TaskInstanceHistory).filter_by(dag_id=dag.dag_id).one()
         last = session.query(TaskInstance).filter_by(dag_id=dag.dag_id).one()
+        assert first.end_date
+        assert last.start_date
         return [first.end_date, last.start_date]

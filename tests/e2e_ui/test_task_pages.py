@@ -46,7 +46,7 @@ def test_the_logs_show_each_step_in_order_and_no_other_line(pages: Any, ui: Any)
     assert logs == {
         "create": [
             "INFO - Requesting the calls of 2019-06-25 00:00:00 .. 2019-06-26 00:00:00 UTC "
-            "(filters: {'direction': 'inbound'}).",
+            "(filters: direction: inbound).",
             f"INFO - Created export {export_id}.",
         ],
         "wait": [

@@ -72,7 +72,11 @@ def test_callback_url_is_sent(flowroute):
         ),
         ({**SAMPLE, "start_call_end_time": "soon"}, DAY, ["start_call_end_time", "soon", "ISO 8601"]),
         ({**SAMPLE, "start_call_end_time": "2019-12-31"}, DAY, ["189 days", "92", "Split"]),
-        ({**SAMPLE, "start_call_end_time": "2999-01-01"}, DAY, ["future", "2999-01-01"]),
+        (
+            {"start_call_start_time": "2998-12-31", "start_call_end_time": "2999-01-01"},
+            DAY,
+            ["future", "2999-01-01"],
+        ),
         ({**SAMPLE, "callback_url": "ftp://x"}, DAY, ["callback_url", "ftp://x"]),
         ({**SAMPLE, "filter_parameters": {"direction": "sideways"}}, DAY, ["direction", "sideways"]),
     ],

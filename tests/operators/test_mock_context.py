@@ -30,7 +30,7 @@ def test_create_operator_accepts_a_mock_task_instance(flowroute: FlowrouteSimula
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_sensor_accepts_a_mock_task_instance(export_id: str, deferrable: bool):
-    sensor = CdrExportSensor(task_id="wait", export_id=export_id, deferrable=deferrable)
+    sensor: Any = CdrExportSensor(task_id="wait", export_id=export_id, deferrable=deferrable)
 
     assert sensor.execute({"ti": MagicMock()})["num_calls"] == 3
     assert sensor.poke({"ti": MagicMock()}).xcom_value["num_calls"] == 3

@@ -101,8 +101,11 @@ def test_unknown_status_fails_at_once(flowroute):
 
 @pytest.mark.parametrize("value", [None, "None", "", "  ", True, ["1"]])
 def test_missing_export_id_fails_before_any_request(flowroute, value):
+    sensor = CdrExportSensor(task_id="wait", export_id="{{ params.id }}")
+    sensor.export_id = value  # as rendered
+
     with pytest.raises(AirflowFailException, match="export_id is"):
-        wait(value)
+        sensor.execute({})
     assert flowroute.requests == []
 
 

@@ -38,7 +38,7 @@ def test_retry_after_delays_the_next_try_up_to_an_hour(retry_after: float, delay
     decision = decide(rate_limit(retry_after))
 
     assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, timedelta(seconds=delay))
-    assert f"{retry_after:g} s" in decision.reason
+    assert f"{retry_after:g} s" in (decision.reason or "")
 
 
 @pytest.mark.parametrize(
