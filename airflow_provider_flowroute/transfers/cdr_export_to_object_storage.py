@@ -23,7 +23,12 @@ from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.landing import FORMATS, check_format
 from airflow_provider_flowroute.landing.publish import publish_atomically
 from airflow_provider_flowroute.links.object_storage import LandedFileLink, console_url
-from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin, fail_without_retry
+from airflow_provider_flowroute.utils.mixins import (
+    FlowrouteHookMixin,
+    closes_connections,
+    fail_without_retry,
+    is_literal,
+)
 from airflow_provider_flowroute.utils.openlineage import LandingLineage
 
 if TYPE_CHECKING:
@@ -34,6 +39,14 @@ if TYPE_CHECKING:
     from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 
 ON_MISMATCH = ("fail", "warn")
+#: Airflow's registry of file systems knows only the installed providers.
+_FILE_SYSTEM_PACKAGES = {
+    **dict.fromkeys(("s3", "s3a", "s3n"), "apache-airflow-providers-amazon[s3fs]"),
+    **dict.fromkeys(("gs", "gcs"), "apache-airflow-providers-google"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "apache-airflow-providers-microsoft-azure"),
+    **dict.fromkeys(("sftp", "ssh"), "apache-airflow-providers-sftp[sshfs]"),
+    "hdfs": "apache-airflow-providers-apache-hdfs",
+}
 
 
 class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
@@ -47,7 +60,8 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
     If Flowroute omits a figure, its check is skipped and a warning is logged.
 
     Returns ``rows``, ``total_cost`` (US dollars, as text), ``billed_minutes`` (as text), ``first_start`` and
-    ``last_start`` (ISO 8601, UTC), ``bytes``, ``path`` and ``export_id``. The events of the assets in ``outlets`` get
+    ``last_start`` (ISO 8601, UTC), ``bytes``, ``path``, ``export_id`` and ``reconciliation`` (for each check
+    ``actual``, ``expected``, ``passed`` and ``reason``). The events of the assets in ``outlets`` get
     the same values in their ``extra``.
 
     :param export_id: the ID of a completed export. (templated)
@@ -58,7 +72,7 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
     :param on_mismatch: what to do with an intact file that does not match Flowroute's figures: ``fail`` leaves the
         target unchanged, ``warn`` publishes the file and logs a warning.
     :param overwrite: replace an existing file. If False, an existing file fails the task.
-    :param flowroute_conn_id: the ID of the Airflow connection.
+    :param flowroute_conn_id: the ID of the Airflow connection. (templated)
     :raises CdrExportIntegrityError: the file is incomplete or damaged. A retry downloads it again.
     :raises CdrExportMismatchError: the file does not match Flowroute's figures.
     :raises CdrExportLandingError: the file cannot be written to its target.
@@ -66,7 +80,7 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         header, records or values do not have the documented format (with row and column).
     """
 
-    template_fields: Sequence[str] = ("export_id", "path")
+    template_fields: Sequence[str] = ("export_id", "path", "flowroute_conn_id")
     ui_color = "#b3d4c3"
     operator_extra_links = (LandedFileLink(),)
 
@@ -82,8 +96,6 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if on_mismatch not in ON_MISMATCH:
-            raise FlowrouteValueError(f"on_mismatch is {on_mismatch!r}.\nUse 'fail' or 'warn'.")
         self.export_id = export_id
         self.path = path
         self.file_format = file_format
@@ -92,7 +104,18 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         self.flowroute_conn_id = flowroute_conn_id
         self._landing: LandingLineage | None = None
         self.landed_file_url = ""
+        # Permanent errors, because a mapped task is instantiated on the worker.
+        with fail_without_retry():
+            if on_mismatch not in ON_MISMATCH:
+                raise FlowrouteValueError(f"on_mismatch is {on_mismatch!r}.\nUse 'fail' or 'warn'.")
+            if file_format is not None and file_format not in FORMATS:
+                raise FlowrouteValueError(
+                    f"file_format is {file_format!r}.\nUse one of {', '.join(FORMATS)}."
+                )
+            if isinstance(path, str) and is_literal(path):
+                self._check_path()
 
+    @closes_connections
     def execute(self, context: Context) -> dict[str, Any]:
         """Download, reconcile and publish."""
         self._landing, self.landed_file_url = None, ""  # dag.test() runs all tries with one operator
@@ -103,12 +126,20 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
             export.check_completed()
             severity = "error" if self.on_mismatch == "fail" else "warn"
             self._landing = LandingLineage(export, self.client.base_url, path, file_format, severity)
+            if file_format == "parquet":
+                self._warn_of_another_window(export, path)
             with self._add_error_context(export), publish_atomically(path) as staged:
                 self._landing.result = result = self._stage(export, staged, file_format)
                 self._enforce_reconciliation(export, result)
                 size = staged.stat().st_size
             self._landing.size = size
-        landed = {**result.totals.as_json(), "bytes": size, "path": str(self.path), "export_id": export.id}
+        landed = {
+            **result.totals.as_json(),
+            "bytes": size,
+            "path": str(self.path),
+            "export_id": export.id,
+            "reconciliation": result.as_json(),
+        }
         self.log.info(
             "Landed export %s: %s, %s billed minutes, %s USD, %s at %s.",
             export.id,
@@ -123,7 +154,8 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         self.operator_extra_links[0].persist(context, self.landed_file_url)
         return landed
 
-    def _target(self) -> tuple[ObjectStoragePath, str]:
+    def _check_path(self) -> str:
+        """Check the path as text, and return the file format."""
         text = str(self.path)
         suffix = next((name for name in FORMATS if text.endswith(f".{name}")), None)
         file_format = self.file_format or suffix
@@ -132,24 +164,41 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
                 f"path is {text!r}, which names no file of a known format.\n"
                 f"Let it end in a file name with .{', .'.join(FORMATS)}, or set file_format."
             )
+        if "://" not in text and not text.startswith("/"):
+            raise FlowrouteValueError(
+                f"path is {text!r}, which is not absolute.\nIts meaning depends on the worker that runs the task.\n"
+                f"Give a path that begins with '/', or a URL such as s3://aws_default@bucket/cdrs.parquet."
+            )
+        return file_format
+
+    def _target(self) -> tuple[ObjectStoragePath, str]:
+        file_format = self._check_path()
         check_format(file_format)
         try:
             path = ObjectStoragePath(self.path)
             _ = path.fs
-        except (
-            ValueError,
-            ImportError,
-        ) as e:  # an unknown scheme; a known one whose library is not installed
+        except (ValueError, ImportError) as e:  # unknown scheme, or its library is not installed
+            scheme = str(self.path).partition("://")[0]
+            package = _FILE_SYSTEM_PACKAGES.get(scheme, f"the Airflow provider for {scheme}://")
             raise FlowrouteValueError(
-                f"path is {text!r}, but Airflow has no file system for it.\n{e}\n"
-                f"Install the provider of that scheme, such as apache-airflow-providers-amazon[s3fs] for s3://."
+                f"path is {str(self.path)!r}, but Airflow has no file system for it.\n{e}\nInstall {package}."
             ) from None
         if not self.overwrite and path.exists():
             raise FlowrouteValueError(
-                f"{text} already exists, and overwrite is False.\nNothing was downloaded.\n"
+                f"{self.path} already exists, and overwrite is False.\nNothing was downloaded.\n"
                 f"Remove the file, choose another path, or set overwrite=True."
             )
         return path, file_format
+
+    def _warn_of_another_window(self, export: CdrExport, path: ObjectStoragePath) -> None:
+        """Warn if the file to replace holds another window, as after a mistake in the path's template."""
+        from airflow_provider_flowroute.landing.footer import window_of
+
+        landed = window_of(path)
+        if landed is not None and export.window is not None and landed != export.window:
+            self.log.warning(
+                "%s holds the window %s and is replaced by the window %s.", path, landed, export.window
+            )
 
     def _stage(self, export: CdrExport, staged: Path, file_format: str) -> Reconciliation:
         from airflow_provider_flowroute.landing.pipeline import stage

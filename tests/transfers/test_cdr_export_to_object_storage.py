@@ -6,8 +6,10 @@ import io
 import json
 import logging
 import os
+import re
 import stat
 from decimal import Decimal
+from unittest.mock import ANY
 
 import fsspec
 import pyarrow.parquet as pq
@@ -81,30 +83,32 @@ def totals_of(content: bytes) -> dict[str, object]:
     }
 
 
-def test_csv_gz_keeps_flowroutes_bytes(account, tmp_path):
+def test_csv_gz_keeps_flowroutes_bytes(flowroute, tmp_path):
     export_id = new_export()
     target = tmp_path / "new" / "week.csv.gz"
 
     landed = land(export_id, str(target))
 
     content = gzip.decompress(target.read_bytes())
-    assert content == account.csv(export_id)
+    assert content == flowroute.csv(export_id)
     assert landed == {
         **totals_of(content),
         "path": str(target),
         "bytes": target.stat().st_size,
         "export_id": export_id,
+        "reconciliation": ANY,
     }
+    assert [check["passed"] for check in landed["reconciliation"].values()] == [True] * 4
 
 
-def test_parquet_has_the_same_rows_as_typed_columns(account, tmp_path):
+def test_parquet_has_the_same_rows_as_typed_columns(flowroute, tmp_path):
     export_id = new_export()
     target = tmp_path / "week.parquet"
 
     landed = land(export_id, str(target))
 
     table = pq.read_table(target)
-    content = account.csv(export_id)
+    content = flowroute.csv(export_id)
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     for name in table.column_names:
         values = ["" if value is None else value for value in table.column(name).to_pylist()]
@@ -114,14 +118,16 @@ def test_parquet_has_the_same_rows_as_typed_columns(account, tmp_path):
         "path": str(target),
         "bytes": target.stat().st_size,
         "export_id": export_id,
+        "reconciliation": ANY,
     }
+    assert [check["passed"] for check in landed["reconciliation"].values()] == [True] * 4
 
 
 @pytest.mark.parametrize("file_format", ["parquet", "csv", "csv.gz"])
-def test_a_given_format_does_not_depend_on_the_suffix(account, tmp_path, file_format):
+def test_a_given_format_does_not_depend_on_the_suffix(flowroute, tmp_path, file_format):
     land(new_export(), f"{tmp_path}/{file_format}", file_format="csv.gz")
     reference = gzip.decompress((tmp_path / file_format).read_bytes())
-    land(account.exports[0].id, f"{tmp_path}/{file_format}", file_format=file_format)
+    land(flowroute.exports[0].id, f"{tmp_path}/{file_format}", file_format=file_format)
 
     written = (tmp_path / file_format).read_bytes()
     unpacked = {
@@ -132,7 +138,7 @@ def test_a_given_format_does_not_depend_on_the_suffix(account, tmp_path, file_fo
     assert unpacked == (rows_of(reference) if file_format == "parquet" else reference)
 
 
-def test_each_check_is_one_line_in_the_log(account, tmp_path, log_lines):
+def test_each_check_is_one_line_in_the_log(flowroute, tmp_path, log_lines):
     landed = land(new_export(), str(tmp_path / "week.parquet"))
 
     *checks, done = [line for line in log_lines() if "Check of export" in line or "Landed" in line]
@@ -150,13 +156,13 @@ MISMATCHES = [("wrong_num_calls", {"delta": 1}), ("wrong_total_cost", {"delta": 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
 @pytest.mark.parametrize(("fault", "options"), MISMATCHES)
 def test_on_mismatch_warn_lands_a_mismatch_with_a_warning(
-    account, tmp_path, log_lines, suffix, fault, options
+    flowroute, tmp_path, log_lines, suffix, fault, options
 ):
-    account.add_fault(fault, **options)
+    flowroute.add_fault(fault, **options)
 
     landed = land(new_export(), str(tmp_path / f"week.{suffix}"), on_mismatch="warn")
 
-    assert landed["rows"] == rows_of(account.csv(account.exports[0].id))
+    assert landed["rows"] == rows_of(flowroute.csv(flowroute.exports[0].id))
     failed, published = [line for line in log_lines() if "(failed)" in line or "despite" in line]
     assert fault.removeprefix("wrong_") in failed.replace("rows", "num_calls")
     assert "on_mismatch is 'warn'" in published
@@ -166,20 +172,20 @@ def test_on_mismatch_warn_lands_a_mismatch_with_a_warning(
         assert [check["passed"] for check in kept.values()].count(False) == 1
 
 
-def test_a_mismatch_names_both_figures(account, tmp_path):
-    account.add_fault("wrong_total_cost", delta="0.010000")
+def test_a_mismatch_names_both_figures(flowroute, tmp_path):
+    flowroute.add_fault("wrong_total_cost", delta="0.010000")
 
     with pytest.raises(CdrExportMismatchError) as caught:
         land(new_export(), str(tmp_path / "week.parquet"))
 
-    cost = account.exports[0].total_cost
+    cost = flowroute.exports[0].total_cost
     assert f"total_cost {cost:f}, expected {cost + Decimal('0.01'):.6f} (failed)" in str(caught.value)
     assert f"{tmp_path / 'week.parquet'} is unchanged" in str(caught.value)
 
 
 def test_on_mismatch_is_checked_when_the_dag_is_parsed():
-    with pytest.raises(ValueError, match=r"on_mismatch is 'ignore'.\nUse 'fail' or 'warn'"):
-        CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="x.csv", on_mismatch="ignore")
+    with pytest.raises(AirflowFailException, match=r"on_mismatch is 'ignore'.\nUse 'fail' or 'warn'"):
+        CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="/x.csv", on_mismatch="ignore")
 
 
 def test_an_omitted_figure_is_a_warning_and_the_file_lands(tmp_path, monkeypatch, log_lines):
@@ -222,27 +228,27 @@ def test_a_wrong_format_fails_without_retries_and_says_where(tmp_path, monkeypat
     assert target.read_text() == "old"
 
 
-def test_csv_is_inflated(account, tmp_path):
+def test_csv_is_inflated(flowroute, tmp_path):
     export_id = new_export()
 
     landed = land(export_id, f"file://{tmp_path}/week.csv")
 
-    assert (tmp_path / "week.csv").read_bytes() == account.csv(export_id)
-    assert landed["rows"] == rows_of(account.csv(export_id)) == account.exports[0].num_calls
+    assert (tmp_path / "week.csv").read_bytes() == flowroute.csv(export_id)
+    assert landed["rows"] == rows_of(flowroute.csv(export_id)) == flowroute.exports[0].num_calls
 
 
-def test_any_object_storage_can_be_the_target(account, memory):
+def test_any_object_storage_can_be_the_target(flowroute, memory):
     export_id = new_export()
     path = ObjectStoragePath("memory://lake/week.csv.gz")
 
     landed = land(export_id, path)
 
     stored = memory.cat_file("/lake/week.csv.gz")
-    assert gzip.decompress(stored) == account.csv(export_id)
+    assert gzip.decompress(stored) == flowroute.csv(export_id)
     assert (landed["path"], landed["bytes"]) == (str(path), len(stored))
 
 
-def test_others_can_read_the_landed_file(account, tmp_path):
+def test_others_can_read_the_landed_file(flowroute, tmp_path):
     old = os.umask(0o022)
     try:
         land(new_export(), str(tmp_path / "week.csv"))
@@ -252,9 +258,8 @@ def test_others_can_read_the_landed_file(account, tmp_path):
     assert stat.S_IMODE((tmp_path / "week.csv").stat().st_mode) == 0o644
 
 
-def test_a_window_without_calls_lands_a_header(an_account, tmp_path):
-    an_account(calls_per_day=0)
-
+@pytest.mark.flowroute(calls_per_day=0)
+def test_a_window_without_calls_lands_a_header(flowroute, tmp_path):
     landed = land(new_export(), str(tmp_path / "empty.csv"))
 
     assert landed["rows"] == 0
@@ -275,10 +280,10 @@ def test_a_window_without_calls_lands_a_header(an_account, tmp_path):
         ("server_error", {"on": "download", "status": 501}, CdrExportDownloadError),
     ],
 )
-def test_after_any_failure_the_old_file_is_unchanged(account, tmp_path, suffix, fault, options, error):
+def test_after_any_failure_the_old_file_is_unchanged(flowroute, tmp_path, suffix, fault, options, error):
     target = tmp_path / f"week.{suffix}"
     target.write_text("old")
-    account.add_fault(fault, times=None, **options)
+    flowroute.add_fault(fault, times=None, **options)
     export_id = new_export()
 
     with pytest.raises(error):
@@ -288,8 +293,8 @@ def test_after_any_failure_the_old_file_is_unchanged(account, tmp_path, suffix, 
     assert target.read_text() == "old"
 
 
-def test_a_damaged_file_never_reaches_a_remote_store(account, memory):
-    account.add_fault("truncated_gzip", times=None)
+def test_a_damaged_file_never_reaches_a_remote_store(flowroute, memory):
+    flowroute.add_fault("truncated_gzip", times=None)
 
     with pytest.raises(CdrExportIntegrityError, match="is unchanged"):
         land(new_export(), "memory://lake/damaged.csv")
@@ -298,51 +303,100 @@ def test_a_damaged_file_never_reaches_a_remote_store(account, memory):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "csv.gz"])
-def test_a_cut_download_resumes_at_its_position(account, tmp_path, suffix):
+def test_a_cut_download_resumes_at_its_position(flowroute, tmp_path, suffix):
     export_id = new_export()
-    account.add_fault("cut_download", times=2)
+    flowroute.add_fault("cut_download", times=2)
 
     landed = land(export_id, str(tmp_path / f"week.{suffix}"))
 
-    assert {name: landed[name] for name in totals_of(account.csv(export_id))} == totals_of(
-        account.csv(export_id)
+    assert {name: landed[name] for name in totals_of(flowroute.csv(export_id))} == totals_of(
+        flowroute.csv(export_id)
     )
-    ranges = [request.headers.get("range") for request in account.requests if request.on == "download"]
+    ranges = [request.headers.get("range") for request in flowroute.requests if request.on == "download"]
     assert ranges[0] is None
     assert [value[:6] for value in ranges[1:]] == ["bytes=", "bytes="]
 
 
-def test_an_expired_link_is_replaced_by_a_fresh_one(account, tmp_path):
+def test_an_expired_link_is_replaced_by_a_fresh_one(flowroute, tmp_path):
     export_id = new_export()
-    account.add_fault("expired_link")
+    flowroute.add_fault("expired_link")
 
     assert land(export_id, str(tmp_path / "week.csv"))["rows"] > 0
 
 
-def test_a_link_refused_twice_fails_without_retries(account, tmp_path):
+def test_a_link_refused_twice_fails_without_retries(flowroute, tmp_path):
     export_id = new_export()
-    account.add_fault("expired_link", times=None)
+    flowroute.add_fault("expired_link", times=None)
 
     with pytest.raises(AirflowFailException, match="create a new export"):
         land(export_id, str(tmp_path / "week.csv"))
 
 
-def test_an_export_in_processing_is_an_error_that_says_to_wait(an_account, tmp_path):
-    an_account(processing_seconds=float("inf"))
-
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_an_export_in_processing_is_an_error_that_says_to_wait(flowroute, tmp_path):
     with pytest.raises(CdrExportNotCompletedError, match="CdrExportSensor"):
         land(new_export(), str(tmp_path / "week.csv"))
 
 
-@pytest.mark.parametrize("path", ["week.parquetx", "", "None", "dir/", "dir/.csv"])
-def test_a_path_without_a_known_suffix_is_refused(account, path):
-    export_id = new_export()
+UNUSABLE_PATHS = [
+    "week.parquetx",
+    "",
+    "None",
+    "dir/",
+    "dir/.csv",
+    "s3://lake/week",
+    "~/week.parquet",
+    "week.csv",
+    "./week.csv",
+]
 
-    with pytest.raises(AirflowFailException, match=r"\.csv\.gz"):
-        land(export_id, path)
+
+@pytest.mark.parametrize("path", UNUSABLE_PATHS)
+def test_an_unusable_path_is_refused_when_the_dag_is_parsed(path):
+    with pytest.raises(AirflowFailException, match=r"path is .*\n"):
+        CdrExportToObjectStorageOperator(task_id="land", export_id="1", path=path)
 
 
-def test_overwrite_false_keeps_the_file_and_downloads_nothing(account, tmp_path):
+@pytest.mark.parametrize("path", UNUSABLE_PATHS)
+def test_a_template_that_renders_to_an_unusable_path_is_refused(path):
+    """Nothing is requested before."""
+    task = CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="{{ params.path }}")
+    task.path = path
+
+    with pytest.raises(AirflowFailException, match=r"path is .*\n"):
+        task.execute({})
+
+
+def test_an_unknown_file_format_is_refused_when_the_dag_is_parsed():
+    with pytest.raises(AirflowFailException, match="file_format is 'xml'"):
+        CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="/x.csv", file_format="xml")
+
+
+def test_a_file_of_another_window_is_replaced_with_a_warning(flowroute, tmp_path, log_lines):
+    target = str(tmp_path / "cdrs.parquet")
+    land(new_export(), target)
+    other = {"start_call_start_time": "2026-11-02", "start_call_end_time": "2026-11-03"}
+    export_id = CreateCdrExportOperator(task_id="create", **other).execute({})
+    log_lines()
+
+    land(export_id, target)
+
+    [warning] = [line for line in log_lines() if "is replaced by the window" in line]
+    assert "2026-11-01 00:00:00 .. 2026-11-08 00:00:00 UTC" in warning
+    assert "2026-11-02 00:00:00 .. 2026-11-03 00:00:00 UTC" in warning
+
+
+def test_a_file_of_the_same_window_is_replaced_without_a_warning(flowroute, tmp_path, log_lines):
+    target = str(tmp_path / "cdrs.parquet")
+    land(new_export(), target)
+    land(new_export(), target)
+    (tmp_path / "other.parquet").write_text("not Parquet")
+    land(new_export(), str(tmp_path / "other.parquet"))
+
+    assert [line for line in log_lines() if "is replaced by the window" in line] == []
+
+
+def test_overwrite_false_keeps_the_file_and_downloads_nothing(flowroute, tmp_path):
     target = tmp_path / "week.csv"
     target.write_text("old")
     export_id = new_export()
@@ -351,9 +405,17 @@ def test_overwrite_false_keeps_the_file_and_downloads_nothing(account, tmp_path)
         land(export_id, str(target), overwrite=False)
 
     assert target.read_text() == "old"
-    assert account.exports[0].downloads == 0
+    assert flowroute.exports[0].downloads == 0
 
 
-def test_a_path_without_a_file_system_says_what_to_install(account):
-    with pytest.raises(AirflowFailException, match="Install the provider"):
-        land(new_export(), "nowhere://bucket/week.csv")
+PACKAGES = {
+    "gs": "apache-airflow-providers-google",
+    "abfs": "apache-airflow-providers-microsoft-azure",
+    "nowhere": "the Airflow provider for nowhere://",
+}
+
+
+@pytest.mark.parametrize(("scheme", "package"), PACKAGES.items())
+def test_a_path_without_a_file_system_names_the_package(flowroute, scheme, package):
+    with pytest.raises(AirflowFailException, match=f"Install {re.escape(package)}"):
+        land(new_export(), f"{scheme}://bucket/week.csv")

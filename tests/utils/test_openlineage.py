@@ -153,7 +153,7 @@ def test_missing_values_are_reported_as_none(export):
     assert reported["unique"].actual == "2"
 
 
-def test_a_landing_works_without_openlineage(account, tmp_path):
+def test_a_landing_works_without_openlineage(flowroute, tmp_path):
     code = f"""
 import sys
 
@@ -173,10 +173,10 @@ assert land.execute({{}})["rows"] == 3
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "day.csv").read_bytes() == account.csv(account.exports[0].id)
+    assert (tmp_path / "day.csv").read_bytes() == flowroute.csv(flowroute.exports[0].id)
 
 
-def test_a_try_that_failed_early_reports_no_earlier_lineage(account, tmp_path):
+def test_a_try_that_failed_early_reports_no_earlier_lineage(flowroute, tmp_path):
     export_id = CreateCdrExportOperator(
         task_id="create", start_call_start_time="2019-06-25", start_call_end_time="2019-06-26"
     ).execute({})
