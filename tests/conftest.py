@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,14 +72,6 @@ def client(flowroute: FlowrouteSimulator, clock: FakeClock) -> FlowrouteClient:
 def export(client: FlowrouteClient) -> CdrExport:
     """A completed export of that account."""
     return client.get_cdr_export(client.create_cdr_export(PARAMETERS).id)
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    """A file from yesterday at the path that a landing writes to."""
-    path = tmp_path / "cdrs.csv.gz"
-    path.write_bytes(b"yesterday's")
-    return path
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
@@ -226,12 +225,6 @@ def all_words_of(error: BaseException) -> str:
             text += "".join(traceback.format_exception(current)) + repr(current) + repr(current.args)
             pending += [linked for linked in (current.__cause__, current.__context__) if linked is not None]
     return text
-
-
-def assert_untouched(target: Path) -> None:
-    """Check that the old file is unchanged and that its folder has no other file."""
-    assert target.read_bytes() == b"yesterday's"
-    assert list(target.parent.iterdir()) == [target]
 
 
 def options_of(hook: Any) -> dict[str, Any]:

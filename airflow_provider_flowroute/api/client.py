@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import quote
 
@@ -83,20 +82,12 @@ class _Retry(Retry):
         except InvalidHeader:  # as if there were no header
             return None
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: TracebackType | None = None,
-    ) -> Self:
+    def increment(self, *args: Any, **options: Any) -> Self:
+        response = options.get("response")
         if response is not None and (self.get_retry_after(response) or 0) > MAX_RETRY_AFTER:
-            raise MaxRetryError(
-                _pool, url or ""
-            )  # urllib3 then returns the response: raise_on_status is False
-        return super().increment(method, url, response, error, _pool, _stacktrace)
+            # urllib3 then returns the response, because raise_on_status is False.
+            raise MaxRetryError(options["_pool"], "")
+        return super().increment(*args, **options)
 
 
 class FlowrouteClient:

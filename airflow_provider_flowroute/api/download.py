@@ -100,7 +100,8 @@ class ResumableDownload(io.RawIOBase):
         self._disconnect()
         raise FlowrouteUnreachableError(
             f"Downloading CDR export {self._export.id}: the connection broke.\n"
-            f"Received {self.position} of {self.total or '?'} bytes ({reason})."
+            f"Received {self.position} of {self.total or '?'} bytes ({reason}).\n"
+            f"If this continues, increase 'retries' in the connection's extra."
         )
 
     def _pause(self, error: FlowrouteError) -> None:
