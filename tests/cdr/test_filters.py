@@ -83,11 +83,12 @@ NO_LISTS = [
     [1.5],
     {"a": 1},
 ]
+NO_BOOLEANS: list[Any] = ["yes", 1, 0, "1", [], ""]
 NO_ADDRESSES: list[Any] = ["", 3405803783, ["203.0.113.7"], "203.0.113", "203.0.113.7:80", "pbx.test"]
 WRONG: list[tuple[str, Any]] = [
     *((name, value) for name in LISTS for value in NO_LISTS),
     *((name, value) for name in SECONDS + DOLLARS for value in ("an hour", -1, "-1", True, [60], float("nan"), "inf")),
-    *((name, value) for name in BOOLEANS for value in ("yes", 1, 0, "1", [], "")),
+    *((name, value) for name in BOOLEANS for value in NO_BOOLEANS),
     *(("caller_ip", value) for value in NO_ADDRESSES),
     *(("direction", value) for value in ("both", "", "in", True, ["inbound"])),
 ]  # fmt: skip
