@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,11 +146,3 @@ def lander(a_lander: Lander) -> Lander:
     for left in a_lander.temporary.iterdir():  # by the one that was killed
         shutil.rmtree(left)
     return a_lander
-
-
-def until(happened: Callable[[], object], seconds: float = 30) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.005)

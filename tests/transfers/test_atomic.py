@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_flowroute.landing import FORMATS
+from tests.support import wait_until
 
-from .conftest import OLD, until
+from .conftest import OLD
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def test_a_kill_in_a_download_leaves_the_old_file(a_source, lander, a_target, su
     account, target = a_source(150_000, hold=True), a_target(suffix)
 
     child = lander.start(path=str(target))
-    until(account.held.is_set)
-    until(lambda: len(list(target.parent.iterdir())) == 2)
+    wait_until(account.held.is_set)
+    wait_until(lambda: len(list(target.parent.iterdir())) == 2)
     os.kill(child, signal.SIGKILL)
 
     assert lander.outcome() == ""

@@ -18,8 +18,9 @@ import requests
 from moto.server import ThreadedMotoServer
 
 from airflow_provider_flowroute.landing import FORMATS
+from tests.support import wait_until
 
-from .conftest import OLD, until
+from .conftest import OLD
 
 
 class Between(BaseHTTPRequestHandler):
@@ -148,7 +149,7 @@ def test_a_kill_in_an_upload_leaves_the_old_file_in_s3(a_source, lander, store):
     store.between.hold_at = "partNumber=2"
 
     child = lander.start(path="s3://aws_default@lake/day.csv")
-    until(store.between.held.is_set, 60)
+    wait_until(store.between.held.is_set, 60)
     os.kill(child, signal.SIGKILL)
 
     assert lander.outcome() == ""
@@ -165,7 +166,7 @@ def test_a_kill_before_an_upload_completes_leaves_the_old_file(a_source, lander,
     store.between.hold_at = "?uploadId="
 
     child = lander.start(path="s3://aws_default@lake/day.csv")
-    until(store.between.held.is_set, 60)
+    wait_until(store.between.held.is_set, 60)
     os.kill(child, signal.SIGKILL)
 
     assert lander.outcome() == ""
