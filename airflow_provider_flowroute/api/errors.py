@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _BY_STATUS: Mapping[int, tuple[type[FlowrouteAPIError], str]] = {
     401: (
         FlowrouteAuthenticationError,
-        "Flowroute does not accept the keys of connection {name!r}: they are wrong or expired.\n"
+        "The keys of connection {name!r} are wrong or expired.\n"
         "Check the connection's Access Key (login) and Secret Key (password), and the API keys in Flowroute's portal.",
     ),
     403: (

@@ -114,8 +114,8 @@ def _check_amounts(table: pa.Table, rows_before: int) -> None:
         except pa.ArrowInvalid:
             first, last = rows_before + 1, rows_before + table.num_rows
             raise CdrExportFormatError(
-                f"Rows {first} to {last}, column {name}: an amount has more than "
-                f"{MONEY_PRECISION - MONEY_SCALE} digits before the decimal point."
+                f"Rows {first} to {last}, column {name}: an amount is too large.\n"
+                f"It has more than {MONEY_PRECISION - MONEY_SCALE} digits before the decimal point."
             ) from None
 
 

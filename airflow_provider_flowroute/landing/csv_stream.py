@@ -76,7 +76,9 @@ class CsvStream(io.BufferedIOBase):
         self._copy = copy
         self._error: Exception | None = None
         if not source.peek(1) and not may_be_empty:
-            raise CdrExportIntegrityError("The gzip stream is incomplete: it is empty.")
+            raise CdrExportIntegrityError(
+                "The gzip stream is incomplete: it is empty.\nThe task's retry downloads the file again."
+            )
 
     def readable(self) -> bool:
         """Return True."""
@@ -109,7 +111,9 @@ class CsvStream(io.BufferedIOBase):
             try:
                 return read(size)
             except _DAMAGED as e:
-                self._error = CdrExportIntegrityError(f"The gzip stream is incomplete or damaged ({e}).")
+                self._error = CdrExportIntegrityError(
+                    f"The gzip stream is incomplete or damaged.\n{e}\nThe task's retry downloads the file again."
+                )
             except (FlowrouteError, OSError) as e:
                 self._error = e
         raise self._error from None

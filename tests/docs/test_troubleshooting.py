@@ -144,3 +144,11 @@ def test_messages_are_found():
     assert {"window.py", "client.py", "cdr_export.py", "errors.py"} <= {
         message.where.split(":")[0].rsplit("/", 1)[-1] for message in MESSAGES
     }
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.where)
+def test_first_line_of_a_message_has_at_most_80_characters(message: Message):
+    """A part that is known only at run time counts as eight characters."""
+    first, *_ = message.words.split("\n")
+
+    assert len(first.replace("…", "x" * 8)) <= 80, first
