@@ -105,16 +105,28 @@ class FlowrouteHook(BaseHook):
 
         :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
         """
+        if self._client is None:
+            self._client = FlowrouteClient(**await self.aget_client_options())
+        return self._client
+
+    async def aget_client_options(self) -> dict[str, Any]:
+        """Return the client's parameters for the connection, as JSON values, without blocking the event loop.
+
+        :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
+        """
         from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 
-        if self._client is None:
-            connection = await get_async_connection(self.flowroute_conn_id)
-            self._client = self._client_for(connection, await get_async_extra_dejson(connection))
-        return self._client
+        connection = await get_async_connection(self.flowroute_conn_id)
+        return self._client_options(connection, await get_async_extra_dejson(connection))
 
     def _client_for(
         self, connection: Connection, extra: Mapping[str, Any], **overrides: Any
     ) -> FlowrouteClient:
+        return FlowrouteClient(**self._client_options(connection, extra, **overrides))
+
+    def _client_options(
+        self, connection: Connection, extra: Mapping[str, Any], **overrides: Any
+    ) -> dict[str, Any]:
         name = overrides.pop("name", self.flowroute_conn_id)
         if not connection.login or not connection.password:
             missing = "Access Key (login)" if not connection.login else "Secret Key (password)"
@@ -123,10 +135,14 @@ class FlowrouteHook(BaseHook):
                 f"The Flowroute API requires an access key and a secret key.\n"
                 f"Enter it in the connection."
             )
-        options = {**self._read_extra(extra), **overrides}
-        return FlowrouteClient(
-            connection.login, connection.password, self._base_url(connection), name=name, **options
-        )
+        return {
+            "access_key": connection.login,
+            "secret_key": connection.password,
+            "base_url": self._base_url(connection),
+            "name": name,
+            **self._read_extra(extra),
+            **overrides,
+        }
 
     def _base_url(self, connection: Connection) -> str:
         """Build the API URL from host, port and schema; the form, a URI and JSON fill these in differently."""

@@ -1,13 +1,14 @@
-"""The wait for an export, without a worker slot."""
+"""Wait for CDR exports in the triggerer, without a worker slot."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_flowroute.exceptions import (
@@ -16,26 +17,33 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteError,
 )
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
+from airflow_provider_flowroute.triggers.poller import ENDED, RETRYING, TIMEOUT, Poller, Wait, joined
 
-#: Seconds. On Airflow 3.3 a task whose trigger fires within about 5 s of its deferral may be failed by the scheduler.
+#: Seconds. On Airflow 3.3, the scheduler may fail a task whose trigger fires within about 5 s of its deferral.
 MIN_DEFERRAL_SECONDS = 10
 
-#: How much longer Airflow may hold the task than the trigger's own deadline, which is the one that counts: it is
-#: for a triggerer that is down for good.
+#: Added to the trigger's own deadline, this is how long Airflow lets a task be deferred. It applies if no triggerer
+#: runs any longer.
 DEFERRAL_GRACE = timedelta(minutes=10)
+
+#: Seconds between two log lines about a wait whose status does not change.
+PROGRESS_INTERVAL = 600
 
 
 class CdrExportTrigger(BaseTrigger):
-    """Fires once an export is completed, has failed, or has used up its time.
+    """Fire when an export is completed or has failed, or at the deadline.
 
-    Times are absolute and nothing is remembered between looks, so a trigger that a restarted triggerer makes
-    anew, even beside the first, waits no longer and comes to the same end.
+    All triggers of a connection share a :class:`.Poller`. All times are absolute, and a trigger keeps no state between
+    polls. So a trigger that a restarted triggerer creates again has the same deadline and the same result, even while
+    the first one still runs.
 
-    :param export_id: the export's id.
-    :param flowroute_conn_id: the id of the Airflow connection.
-    :param poke_interval: seconds between looks.
-    :param deadline: when to stop waiting, in seconds since the epoch. There is always one look at or after it.
-    :param first_poll_at: when to look first, in seconds since the epoch; see :meth:`starting_now`.
+    :param export_id: ID of the export.
+    :param flowroute_conn_id: ID of the Airflow connection.
+    :param poke_interval: seconds between two polls.
+    :param deadline: end of the wait, in seconds since the epoch. There is always a poll at or after the deadline; the
+        trigger waits at most a second for its answer.
+    :param first_poll_at: time of the first poll, in seconds since the epoch; see :meth:`starting_now`. The trigger
+        never fires earlier.
     """
 
     def __init__(
@@ -57,17 +65,19 @@ class CdrExportTrigger(BaseTrigger):
     def starting_now(
         cls, export_id: str, *, flowroute_conn_id: str, poke_interval: float, timeout: float
     ) -> CdrExportTrigger:
-        """A trigger for a task that looked a moment ago and is about to defer.
+        """Create a trigger for a task that has just polled the export and is about to defer.
 
-        :param poke_interval: seconds between looks.
-        :param timeout: seconds left to wait.
+        :param export_id: ID of the export.
+        :param flowroute_conn_id: ID of the Airflow connection.
+        :param poke_interval: seconds between two polls.
+        :param timeout: seconds that the wait may still take.
         """
         now = time.time()
         first_poll_at = now + max(MIN_DEFERRAL_SECONDS, min(poke_interval, timeout))
         return cls(export_id, flowroute_conn_id, poke_interval, now + timeout, first_poll_at)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and constructor arguments, all JSON scalars."""
+        """Return the class path and the constructor arguments, which are JSON scalars."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {
@@ -80,38 +90,61 @@ class CdrExportTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait; then one event: ``status``, ``export_id``, ``message``."""
-        client = await FlowrouteHook(self.flowroute_conn_id).aget_conn()
-        look_at = self.first_poll_at
-        while True:
-            await asyncio.sleep(max(0.0, look_at - time.time()))
-            try:
-                export = await asyncio.to_thread(client.poll_cdr_export, self.export_id)
-            except FlowrouteError as e:
-                yield self._event("failed" if isinstance(e, CdrExportFailedError) else "error", str(e))
-                return
-            if export is not None:
-                yield self._event("completed", f"Export {self.export_id} is completed.")
-                return
-            now = time.time()
-            if now >= self.deadline:
-                yield self._event(
-                    "timeout", f"Export {self.export_id} was not completed in the time given to it."
-                )
-                return
-            look_at = min(now + self.poke_interval, self.deadline)
+        """Wait, then yield one event with ``status``, ``export_id`` and ``message``."""
+        status, message = await self._wait()
+        await asyncio.sleep(max(0.0, self.first_poll_at - time.time()))
+        yield TriggerEvent({"status": status, "export_id": self.export_id, "message": message})
 
-    def _event(self, status: str, message: str) -> TriggerEvent:
-        return TriggerEvent({"status": status, "export_id": self.export_id, "message": message})
+    async def _wait(self) -> tuple[str, str]:
+        """Return the status and the message of the event."""
+        try:
+            options = await FlowrouteHook(self.flowroute_conn_id).aget_client_options()
+        except (FlowrouteError, AirflowNotFoundException) as e:
+            return "error", str(e)
+        wait = Wait(self.export_id, self.poke_interval, self.deadline, self.first_poll_at)
+        with joined(options, wait) as poller:
+            status, message = await self._follow(wait, poller)
+        if status == TIMEOUT:
+            message = f"Export {self.export_id} was not completed before its deadline.\nLast poll: {message}"
+        return status, message
+
+    async def _follow(self, wait: Wait, poller: Poller) -> tuple[str, str]:
+        """Log the progress of a wait, and return its end."""
+        log_at = time.time() + PROGRESS_INTERVAL
+        while True:
+            try:
+                async with asyncio.timeout(min(log_at, poller.ends_at(wait)) - time.time()):
+                    status, message = await wait.updates.get()
+            except TimeoutError:
+                if time.time() >= poller.ends_at(wait):
+                    return TIMEOUT, wait.message
+                if time.time() >= log_at:
+                    log_at += PROGRESS_INTERVAL
+                    self._log_progress(wait, poller)
+                continue
+            if status in ENDED:
+                return status, message
+            if status == RETRYING:
+                self.log.warning("Polling of export %s is delayed.\n%s", self.export_id, message)
+            else:
+                self.log.info(message)
+
+    def _log_progress(self, wait: Wait, poller: Poller) -> None:
+        self.log.info(
+            "Still waiting for export %s, %d minutes after the first poll. Next poll: %s.\nLast poll: %s",
+            self.export_id,
+            (time.time() - self.first_poll_at) // 60,
+            datetime.fromtimestamp(poller.starts_at(wait), UTC).isoformat(" ", "seconds"),
+            wait.message,
+        )
 
 
 def export_id_from_event(event: object) -> str:
-    """The id in an event of :class:`CdrExportTrigger`, if the event says that the export is completed.
+    """Return the export ID in an event of :class:`CdrExportTrigger` that reports a completed export.
 
-    Fails closed: what is not surely a completion is an error.
-
+    :param event: the event. Anything that does not clearly report a completed export raises an error.
     :raises CdrExportFailedError: the export failed.
-    :raises CdrExportTimeoutError: the time was over.
+    :raises CdrExportTimeoutError: the export was not completed before the deadline.
     :raises FlowrouteError: anything else, with the trigger's message.
     """
     status = event.get("status") if isinstance(event, dict) else None

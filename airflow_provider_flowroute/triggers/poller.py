@@ -1,0 +1,344 @@
+"""Poll all waiting exports of a connection together: one thread, one HTTP session, few requests.
+
+Triggers share the event loop of the triggerer and asyncio's default executor with the triggers of all other
+providers. So a poller schedules its polls in the event loop and sends each request in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+from airflow_provider_flowroute.api.client import PAGE_SIZE, FlowrouteClient
+from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFailedError,
+    FlowrouteAuthenticationError,
+    FlowrouteConnectionConfigError,
+    FlowrouteError,
+)
+from airflow_provider_flowroute.triggers.daemon_thread import DaemonThread
+
+log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+#: Seconds. Together they limit how long a request without an answer delays a round.
+REQUEST_LIMITS = {"connect_timeout": 10, "read_timeout": 20}
+#: Seconds that a wait continues after its deadline, or after the API's last answer, for its last poll.
+LAST_POLL_GRACE = 0.9
+#: Seconds between last polls while the API answers with transient errors.
+LAST_POLL_PAUSE = 0.3
+#: Last polls of an export that may fail before its waits give up.
+MAX_LAST_POLLS = 3
+#: Requests for the list that may fail before a round polls by ID instead.
+MAX_LIST_FAILURES = 2
+#: Seconds. After transient errors, the pause grows up to this length, or up to the ``poke_interval``.
+MAX_PAUSE = 300
+#: Seconds. A longer ``Retry-After`` is probably a mistake.
+MAX_RETRY_AFTER = 3600
+#: Seconds. A shorter ``poke_interval`` would keep the thread busy all the time.
+MIN_POKE_INTERVAL = 0.05
+#: The poller makes every ``poke_interval`` longer, by up to this factor: pollers that start together drift apart.
+MAX_JITTER = 1.1
+
+#: The statuses of an update that ends a wait.
+COMPLETED, FAILED, ERROR, TIMEOUT = ENDED = ("completed", "failed", "error", "timeout")
+#: The statuses of an update after which the wait continues.
+PROCESSING, RETRYING = "processing", "retrying"
+
+
+@dataclass(eq=False)
+class Wait:
+    """The wait of one trigger for one export. Times are in seconds since the epoch.
+
+    :param export_id: ID of the export.
+    :param poke_interval: seconds between two polls.
+    :param deadline: the last poll starts at this time or later.
+    :param first_poll_at: time of the first poll.
+    """
+
+    export_id: str
+    poke_interval: float
+    deadline: float
+    first_poll_at: float
+    #: Each change of the status: a status and a message.
+    updates: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
+    status: str | None = None
+    message: str = "No poll was answered."
+    failed_last_polls: int = 0
+    joined_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.poke_interval = max(self.poke_interval, MIN_POKE_INTERVAL)
+        self.next_poll_at = self.first_poll_at
+
+    def update(self, status: str, message: str) -> None:
+        """Record the result of a poll, and report it if the status has changed."""
+        if self.status in ENDED:
+            return
+        self.message = message
+        if status != self.status:
+            self.status = status
+            self.updates.put_nowait((status, message))
+        if status in ENDED:
+            self.next_poll_at = math.inf
+
+
+class Poller:
+    """Poll the exports of one connection.
+
+    All methods run in the event loop. Use :func:`joined` instead of creating a poller.
+
+    :param options: parameters of the :class:`.FlowrouteClient`.
+    :param first_round_at: time of the first round; the times of all later rounds follow from it.
+    :param on_close: called once, when the poller closes.
+    """
+
+    def __init__(
+        self, options: dict[str, Any], first_round_at: float, on_close: Callable[[], object]
+    ) -> None:
+        limited = {name: min(options.get(name, limit), limit) for name, limit in REQUEST_LIMITS.items()}
+        # No retries: the next round is the retry.
+        self._client = FlowrouteClient(**options | limited | {"retries": 0})
+        self._thread = DaemonThread(f"flowroute-poller-{self._client.name}")
+        self._waits: dict[str, set[Wait]] = {}
+        self._joined = asyncio.Event()
+        self._on_close = on_close
+        self._closed = False
+        self._answered_at = 0.0
+        self._failures = self._list_failures = 0
+        self._paused_until = self._retry_after_until = 0.0
+        self._jitter = random.uniform(1, MAX_JITTER)  # noqa: S311 - not a secret
+        self._first_round_at = first_round_at
+        # In a context of its own: the log lines of a poller must not go to the log of the first task.
+        self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+        self._task.add_done_callback(self._stopped)
+
+    def join(self, wait: Wait) -> None:
+        """Poll an export for a wait, until it leaves."""
+        self._waits.setdefault(wait.export_id, set()).add(wait)
+        self._joined.set()
+
+    def leave(self, wait: Wait) -> None:
+        """Stop polling for a wait. The last one to leave closes the poller."""
+        waits = self._waits.get(wait.export_id, set())
+        waits.discard(wait)
+        if not waits:
+            self._waits.pop(wait.export_id, None)
+        if not self._waits:
+            self._close()
+
+    def ends_at(self, wait: Wait) -> float:
+        """Return the time at which a wait gives up, with or without an answer to its last poll.
+
+        While the API answers, the poller can still reach the wait: every answer gives it more time.
+        """
+        return max(wait.deadline, wait.first_poll_at, wait.joined_at, self._answered_at) + LAST_POLL_GRACE
+
+    def starts_at(self, wait: Wait) -> float:
+        """Return the time of the next poll of a wait: after a pause, if the connection has one.
+
+        A last poll ignores the pause that the poller has chosen, but not the one that Flowroute asks for.
+        """
+        is_last = wait.next_poll_at >= wait.deadline
+        return max(wait.next_poll_at, self._retry_after_until, 0.0 if is_last else self._paused_until)
+
+    async def _run(self) -> None:
+        while True:
+            self._joined.clear()
+            next_round_at = min(map(self.starts_at, self._all_waits()), default=math.inf)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), next_round_at - time.time())
+            try:
+                await self._poll(self._due())
+            except FlowrouteError as e:
+                if e.transient:
+                    self._slow_down(e)
+                else:  # It concerns the connection, so every wait.
+                    for wait in self._all_waits():
+                        wait.update(ERROR, str(e))
+
+    async def _poll(self, due: list[str]) -> None:
+        """Poll exports: first from the list, then by ID those that need it.
+
+        :raises FlowrouteError: an error that concerns the whole connection, or a transient one.
+        """
+        for export_id in await self._poll_by_list(due):
+            for urgent in self._due(last_only=True):  # A round can be long: deadlines come first.
+                await self._poll_by_id(urgent)
+            await self._poll_by_id(export_id)
+
+    async def _poll_by_list(self, due: list[str]) -> list[str]:
+        """Poll exports from the account's list of exports in process, and return those to poll by ID.
+
+        A page costs one request, like a poll by ID. So a page is read only if it can replace more requests than
+        the list has cost so far: a list that does not show the exports at most doubles the requests of a round.
+        """
+        unseen, ended = dict.fromkeys(due), []
+        if self._list_failures >= MAX_LIST_FAILURES:
+            self._list_failures -= 1  # The next round tries the list again.
+            return due
+        exports = self._client.list_cdr_exports(ExportStatus.PROCESSING)
+        pages, last_page = 0, False
+        while len(unseen) > pages + 1 and not last_page:
+            asked_at = time.time()
+            try:
+                page: list[CdrExport] = await self._request(list, islice(exports, PAGE_SIZE))
+            except FlowrouteError as e:
+                self._list_failures += e.transient
+                if e.transient or _concerns_connection(e):
+                    raise
+                log.info("%s\nPolling the exports by ID instead.", e)
+                break
+            self._list_failures = 0
+            pages, last_page = pages + 1, len(page) < PAGE_SIZE
+            for export in page:
+                if export.id not in unseen:
+                    continue
+                del unseen[export.id]
+                if export.status is ExportStatus.PROCESSING:
+                    self._report(export.id, PROCESSING, f"Export {export.id} is processing.", asked_at)
+                else:  # What a status means is decided in one place, below.
+                    ended.append(export.id)
+        return [*ended, *unseen]
+
+    async def _poll_by_id(self, export_id: str) -> None:
+        now = time.time()
+        if all(self.starts_at(wait) > now for wait in self._waits.get(export_id, ())):
+            return  # No trigger waits for it any longer, or it was polled a moment ago.
+        try:
+            export = await self._request(self._client.get_cdr_export, export_id)
+            export.raise_if_failed()
+        except FlowrouteError as e:
+            if e.transient or _concerns_connection(e):
+                self._count_failure(export_id, str(e))
+                raise
+            self._report(export_id, FAILED if isinstance(e, CdrExportFailedError) else ERROR, str(e), now)
+        else:
+            status = COMPLETED if export.is_completed else PROCESSING
+            self._report(export_id, status, f"Export {export_id} is {status}.", now)
+
+    async def _request(self, function: Callable[..., _T], *args: object) -> _T:
+        """Call a function of the client in the poller's thread."""
+        answered = True
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        except FlowrouteError as e:
+            answered = not e.transient
+            raise
+        finally:
+            if answered:
+                self._answered_at, self._failures = time.time(), 0
+
+    def _report(self, export_id: str, status: str, message: str, asked_at: float) -> None:
+        """Report the result of a poll to the waits for an export, and schedule their next poll."""
+        for wait in self._waits.get(export_id, ()):
+            is_over = status == PROCESSING and asked_at >= wait.deadline
+            wait.update(TIMEOUT if is_over else status, message)
+        self._schedule(export_id)
+
+    def _count_failure(self, export_id: str, message: str) -> None:
+        """Schedule the next poll after a failed one: in the next round, the other exports come first."""
+        for wait in self._waits.get(export_id, ()):
+            wait.failed_last_polls += wait.deadline <= time.time()
+            if wait.failed_last_polls >= MAX_LAST_POLLS:
+                wait.update(TIMEOUT, message)
+        self._schedule(export_id)
+
+    def _schedule(self, export_id: str) -> None:
+        """Schedule the next poll of an export.
+
+        Waits with the same ``poke_interval`` are due at the same times, so that one round serves all of them.
+        """
+        now, first = time.time(), self._first_round_at
+        for wait in self._waits.get(export_id, ()):
+            if wait.status not in ENDED:
+                interval = wait.poke_interval * self._jitter
+                next_round_at = first + ((now - first) // interval + 1) * interval
+                wait.next_poll_at = min(next_round_at, max(wait.deadline, now))
+
+    def _slow_down(self, error: FlowrouteError) -> None:
+        """Pause the connection after a transient error: as long as Flowroute asks for, or longer each time."""
+        now = time.time()
+        self._failures = min(self._failures + 1, 10)
+        interval = min((wait.poke_interval for wait in self._all_waits()), default=0.0)
+        pause = min(interval * 2**self._failures, max(interval, MAX_PAUSE))
+        self._paused_until = now + pause * random.uniform(0.75, 1)  # noqa: S311 - not a secret
+        self._retry_after_until = now + min(getattr(error, "retry_after", None) or 0.0, MAX_RETRY_AFTER)
+        for wait in self._all_waits():
+            wait.update(RETRYING, str(error))
+            if wait.deadline <= now:
+                wait.next_poll_at = max(wait.next_poll_at, now + LAST_POLL_PAUSE)
+
+    def _due(self, *, last_only: bool = False) -> list[str]:
+        """Return the IDs of the exports to poll now: those at their deadline first, then the longest due."""
+        now = time.time()
+        due = [wait for wait in self._all_waits() if self.starts_at(wait) <= now]
+        if last_only:
+            due = [wait for wait in due if wait.deadline <= now]
+        due.sort(key=lambda wait: (wait.deadline > now, wait.next_poll_at))
+        return list(dict.fromkeys(wait.export_id for wait in due))
+
+    def _all_waits(self) -> Iterator[Wait]:
+        return chain.from_iterable(self._waits.values())
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        """Report a bug of the poller to its waits: nothing polls for them any longer."""
+        if task.cancelled():
+            return
+        log.error("The poller of connection %r stopped.", self._client.name, exc_info=task.exception())
+        for wait in self._all_waits():
+            wait.update(
+                ERROR,
+                f"The poller of connection {self._client.name!r} stopped.\n"
+                f"Cause: {type(task.exception()).__name__}.\n"
+                f"See the log of the triggerer, and report this error to the maintainers of the provider.",
+            )
+        self._close()
+
+    def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._task.cancel()
+        self._thread.submit(self._client.close)
+        self._thread.shutdown()
+        self._on_close()
+
+
+def _concerns_connection(error: FlowrouteError) -> bool:
+    return isinstance(error, FlowrouteAuthenticationError | FlowrouteConnectionConfigError)
+
+
+_pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}
+
+
+@contextmanager
+def joined(options: dict[str, Any], wait: Wait) -> Iterator[Poller]:
+    """Let the poller of a connection poll for a wait, until the block ends.
+
+    A poller belongs to an event loop, and to a connection with all its settings. After a change of the connection,
+    new waits get a new poller, while earlier waits keep theirs, and the settings they started with.
+
+    :param options: parameters of the :class:`.FlowrouteClient`; its name is the ID of the connection.
+    :param wait: the wait.
+    """
+    key = asyncio.get_running_loop(), json.dumps(options, sort_keys=True)
+    if key not in _pollers:
+        _pollers[key] = Poller(options, wait.first_poll_at, on_close=lambda: _pollers.pop(key, None))
+    poller = _pollers[key]
+    poller.join(wait)
+    try:
+        yield poller
+    finally:
+        poller.leave(wait)
