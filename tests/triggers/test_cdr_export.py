@@ -1,3 +1,5 @@
+"""The trigger against the simulator: its event, its arguments, and what both promise to the task."""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,15 +8,16 @@ import time
 
 import pytest
 
+from airflow_provider_flowroute.exceptions import (
+    CdrExportFailedError,
+    CdrExportTimeoutError,
+    FlowrouteError,
+)
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
-from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger
+from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger, export_id_from_event
+from tests.triggers.account import a_trigger
 
 SAMPLE = {"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"}
-
-
-def a_trigger(export_id, *, wait=0.0, timeout=5.0, poke_interval=0.05):
-    now = time.time()
-    return CdrExportTrigger(export_id, "flowroute_default", poke_interval, now + timeout, now + wait)
 
 
 def events(*triggers):
@@ -31,7 +34,7 @@ def new_export():
     return CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
 
-def test_a_completed_export_fires_with_json_scalars_alone(an_account):
+def test_completed_export_fires_with_json_scalars_only(an_account):
     an_account(processing_seconds=0.2)
     export_id = new_export()
 
@@ -44,7 +47,7 @@ def test_a_completed_export_fires_with_json_scalars_alone(an_account):
     }
 
 
-def test_a_restarted_triggerer_may_run_it_twice_at_once(an_account):
+def test_restarted_triggerer_may_run_a_trigger_twice_at_once(an_account):
     an_account(processing_seconds=0.2)
     trigger = a_trigger(new_export())
     path, arguments = trigger.serialize()
@@ -57,7 +60,7 @@ def test_a_restarted_triggerer_may_run_it_twice_at_once(an_account):
     assert again.serialize() == (path, arguments)
 
 
-def test_a_failed_export_fires_with_its_story(account):
+def test_failed_export_fires_with_cause_and_fix(account):
     account.add_fault("failed_export")
     export_id = new_export()
 
@@ -67,7 +70,7 @@ def test_a_failed_export_fires_with_its_story(account):
     assert "Create a new export" in event["message"]
 
 
-def test_a_permanent_error_fires_with_flowroutes_words(account):
+def test_permanent_error_fires_with_the_message_of_flowroute(account):
     export_id = new_export()
     account.add_fault("unauthorized", detail="The key has expired.", times=None)
 
@@ -77,7 +80,7 @@ def test_a_permanent_error_fires_with_flowroutes_words(account):
     assert "The key has expired" in event["message"]
 
 
-def test_a_passing_error_is_waited_out(account):
+def test_transient_error_is_waited_out(account):
     export_id = new_export()
     account.add_fault("dropped_connection", on="status", times=2)
 
@@ -86,7 +89,7 @@ def test_a_passing_error_is_waited_out(account):
     assert event["status"] == "completed"
 
 
-def test_it_looks_once_more_at_its_deadline_and_then_gives_up(an_account):
+def test_last_poll_comes_at_the_deadline(an_account):
     account = an_account(processing_seconds=float("inf"))
     export_id = new_export()
 
@@ -96,7 +99,7 @@ def test_it_looks_once_more_at_its_deadline_and_then_gives_up(an_account):
     assert account.exports[0].reads == 2
 
 
-def test_a_trigger_restarted_after_its_deadline_still_looks_before_it_gives_up(account):
+def test_trigger_restarted_after_its_deadline_still_polls(account):
     export_id = new_export()
 
     [[event]] = events(a_trigger(export_id, wait=-100, timeout=-50))
@@ -104,7 +107,7 @@ def test_a_trigger_restarted_after_its_deadline_still_looks_before_it_gives_up(a
     assert event["status"] == "completed"
 
 
-def test_the_first_look_comes_no_sooner_than_ten_seconds_after_the_deferral():
+def test_first_poll_is_at_least_ten_seconds_after_the_deferral():
     before = time.time()
     trigger = CdrExportTrigger.starting_now(
         "1", flowroute_conn_id="flowroute_default", poke_interval=1, timeout=3600
@@ -114,9 +117,21 @@ def test_the_first_look_comes_no_sooner_than_ten_seconds_after_the_deferral():
     assert trigger.deadline == pytest.approx(before + 3600, abs=1)
 
 
-def test_a_slow_answer_does_not_hold_up_the_triggers_beside_it(an_account):
+@pytest.mark.parametrize("conn_id", ["flowroute_default", "undefined"])
+def test_no_event_comes_before_the_time_of_the_first_poll(account, conn_id):
+    """An early event would meet a race of Airflow 3.3: see MIN_DEFERRAL_SECONDS."""
+    trigger = a_trigger(new_export(), conn_id, wait=0.5, timeout=0.1)
+
+    [[event]] = events(trigger)
+
+    assert time.time() >= trigger.first_poll_at
+    assert event["status"] == ("completed" if conn_id == "flowroute_default" else "error")
+
+
+def test_slow_answer_does_not_delay_triggers_of_another_connection(an_account, monkeypatch):
     account = an_account()
     slow, quick = new_export(), new_export()
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", account.connection_json)
     account.add_fault("slow_reply", on="status", seconds=1.0, times=1)
 
     async def first_to_end():
@@ -127,10 +142,32 @@ def test_a_slow_answer_does_not_hold_up_the_triggers_beside_it(an_account):
 
         tasks = [
             asyncio.create_task(run(a_trigger(slow))),
-            asyncio.create_task(run(a_trigger(quick, wait=0.2))),
+            asyncio.create_task(run(a_trigger(quick, "other", wait=0.2))),
         ]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.gather(*tasks)
         return [task.result() for task in done]
 
     assert asyncio.run(first_to_end()) == [quick]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("failed", CdrExportFailedError),
+        ("timeout", CdrExportTimeoutError),
+        ("error", FlowrouteError),
+        ("later", FlowrouteError),
+    ],
+)
+def test_event_without_a_completed_export_raises_its_message(status, error):
+    with pytest.raises(error, match="the message") as caught:
+        export_id_from_event({"status": status, "export_id": "1", "message": "the message"})
+
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("event", [None, "1", {}, {"status": "completed"}, {"export_id": "1"}])
+def test_event_of_another_shape_is_an_error(event):
+    with pytest.raises(FlowrouteError, match="event"):
+        export_id_from_event(event)
