@@ -110,7 +110,7 @@ class FlowrouteHook(BaseHook):
         return self._client
 
     async def aget_client_options(self) -> dict[str, Any]:
-        """Return the client's parameters for the connection, as JSON values, without blocking the event loop.
+        """Return the client's parameters for the connection, without blocking the event loop.
 
         :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
         """

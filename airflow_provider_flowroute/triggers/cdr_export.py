@@ -98,7 +98,7 @@ class CdrExportTrigger(BaseTrigger):
     async def _wait(self) -> tuple[str, str]:
         """Return the status and the message of the event."""
         try:
-            options = await FlowrouteHook(self.flowroute_conn_id).aget_client_options()
+            options = await _client_options(self.flowroute_conn_id)
         except (FlowrouteError, AirflowNotFoundException) as e:
             return "error", str(e)
         wait = Wait(self.export_id, self.poke_interval, self.deadline, self.first_poll_at)
@@ -137,6 +137,18 @@ class CdrExportTrigger(BaseTrigger):
             datetime.fromtimestamp(poller.starts_at(wait), UTC).isoformat(" ", "seconds"),
             wait.message,
         )
+
+
+_lookups: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[dict[str, Any]]] = {}
+
+
+async def _client_options(conn_id: str) -> dict[str, Any]:
+    """Look up a connection. Triggers that start together share one lookup: 1,000 would delay the event loop."""
+    key = asyncio.get_running_loop(), conn_id
+    if key not in _lookups:
+        _lookups[key] = asyncio.create_task(FlowrouteHook(conn_id).aget_client_options())
+        _lookups[key].add_done_callback(lambda _: _lookups.pop(key))
+    return await asyncio.shield(_lookups[key])  # The lookup goes on if one of its triggers is cancelled.
 
 
 def export_id_from_event(event: object) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import math
 import random
@@ -35,7 +34,7 @@ _T = TypeVar("_T")
 #: Seconds. Together they limit how long a request without an answer delays a round.
 REQUEST_LIMITS = {"connect_timeout": 10, "read_timeout": 20}
 #: Seconds that a wait continues after its deadline, or after the API's last answer, for its last poll.
-LAST_POLL_GRACE = 0.9
+LAST_POLL_GRACE = 0.75
 #: Seconds between last polls while the API answers with transient errors.
 LAST_POLL_PAUSE = 0.3
 #: Last polls of an export that may fail before its waits give up.
@@ -49,7 +48,7 @@ MAX_RETRY_AFTER = 3600
 #: Seconds. A shorter ``poke_interval`` would keep the thread busy all the time.
 MIN_POKE_INTERVAL = 0.05
 #: The poller makes every ``poke_interval`` longer, by up to this factor: pollers that start together drift apart.
-MAX_JITTER = 1.1
+MAX_JITTER = 1.05
 
 #: The statuses of an update that ends a wait.
 COMPLETED, FAILED, ERROR, TIMEOUT = ENDED = ("completed", "failed", "error", "timeout")
@@ -333,7 +332,7 @@ def joined(options: dict[str, Any], wait: Wait) -> Iterator[Poller]:
     :param options: parameters of the :class:`.FlowrouteClient`; its name is the ID of the connection.
     :param wait: the wait.
     """
-    key = asyncio.get_running_loop(), json.dumps(options, sort_keys=True)
+    key = asyncio.get_running_loop(), repr(options)
     if key not in _pollers:
         _pollers[key] = Poller(options, wait.first_poll_at, on_close=lambda: _pollers.pop(key, None))
     poller = _pollers[key]
