@@ -101,11 +101,15 @@ class CdrExportTrigger(BaseTrigger):
             options = await _client_options(self.flowroute_conn_id)
         except (FlowrouteError, AirflowNotFoundException) as e:
             return "error", str(e)
-        wait = Wait(self.export_id, self.poke_interval, self.deadline, self.first_poll_at)
+        wait = Wait(str(self.export_id), self.poke_interval, self.deadline, self.first_poll_at)
         with joined(options, wait) as poller:
             status, message = await self._follow(wait, poller)
         if status == TIMEOUT:
-            message = f"Export {self.export_id} was not completed before its deadline.\nLast poll: {message}"
+            message = (
+                f"Export {self.export_id} was not completed before its deadline.\n"
+                f"Last poll: {message}\n"
+                f"Check the export in Flowroute's portal, or increase the timeout."
+            )
         return status, message
 
     async def _follow(self, wait: Wait, poller: Poller) -> tuple[str, str]:

@@ -33,8 +33,11 @@ _T = TypeVar("_T")
 
 #: Seconds. Together they limit how long a request without an answer delays a round.
 REQUEST_LIMITS = {"connect_timeout": 10, "read_timeout": 20}
-#: Seconds that a wait continues after its deadline, or after the API's last answer, for its last poll.
-LAST_POLL_GRACE = 0.75
+#: Seconds that a wait continues after its deadline, or after the API's last answer, for its last poll. Each wait has a
+#: random value between the two, so that waits with the same deadline do not end at the same moment.
+LAST_POLL_GRACE = (0.6, 0.8)
+#: The same for a wait that starts after its deadline, in a restarted triggerer: its only poll must be answered.
+LATE_POLL_GRACE = 10
 #: Seconds between last polls while the API answers with transient errors.
 LAST_POLL_PAUSE = 0.3
 #: Last polls of an export that may fail before its waits give up.
@@ -80,6 +83,8 @@ class Wait:
     def __post_init__(self) -> None:
         self.poke_interval = max(self.poke_interval, MIN_POKE_INTERVAL)
         self.next_poll_at = self.first_poll_at
+        is_late = self.joined_at > self.deadline
+        self.grace = LATE_POLL_GRACE if is_late else random.uniform(*LAST_POLL_GRACE)  # noqa: S311 - not a secret
 
     def update(self, status: str, message: str) -> None:
         """Record the result of a poll, and report it if the status has changed."""
@@ -142,7 +147,7 @@ class Poller:
 
         While the API answers, the poller can still reach the wait: every answer gives it more time.
         """
-        return max(wait.deadline, wait.first_poll_at, wait.joined_at, self._answered_at) + LAST_POLL_GRACE
+        return max(wait.deadline, wait.first_poll_at, wait.joined_at, self._answered_at) + wait.grace
 
     def starts_at(self, wait: Wait) -> float:
         """Return the time of the next poll of a wait: after a pause, if the connection has one.
@@ -163,9 +168,10 @@ class Poller:
             except FlowrouteError as e:
                 if e.transient:
                     self._slow_down(e)
-                else:  # It concerns the connection, so every wait.
-                    for wait in self._all_waits():
-                        wait.update(ERROR, str(e))
+                # A permanent error that arrives here concerns the connection, so it ends every wait.
+                for wait in list(self._all_waits()):
+                    wait.update(RETRYING if e.transient else ERROR, str(e))
+                    await asyncio.sleep(0)  # Let other triggers run: an update can write a log line.
 
     async def _poll(self, due: list[str]) -> None:
         """Poll exports: first from the list, then by ID those that need it.
@@ -207,6 +213,7 @@ class Poller:
                 del unseen[export.id]
                 if export.status is ExportStatus.PROCESSING:
                     self._report(export.id, PROCESSING, f"Export {export.id} is processing.", asked_at)
+                    await asyncio.sleep(0)  # Let other triggers run: a report can write a log line.
                 else:  # What a status means is decided in one place, below.
                     ended.append(export.id)
         return [*ended, *unseen]
@@ -275,7 +282,6 @@ class Poller:
         self._paused_until = now + pause * random.uniform(0.75, 1)  # noqa: S311 - not a secret
         self._retry_after_until = now + min(getattr(error, "retry_after", None) or 0.0, MAX_RETRY_AFTER)
         for wait in self._all_waits():
-            wait.update(RETRYING, str(error))
             if wait.deadline <= now:
                 wait.next_poll_at = max(wait.next_poll_at, now + LAST_POLL_PAUSE)
 
