@@ -27,7 +27,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS) $(MOVING))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench docs e2e-ui pictures \
+.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui pictures \
 	constraints constraints-one clean
 
 help: ## List the targets
@@ -142,6 +142,9 @@ pictures: ## Take the pictures of the documentation again
 
 bench: .venv-$(NEWEST)/.installed-bench ## Compare the landing with other methods (ten minutes and 5 GB; more the first time)
 	@.venv-$(NEWEST)/bin/python benchmarks/bench.py $(BENCH_ARGS)
+
+bench-waiting: $(INSTALLED) ## Measure what waiting exports cost a triggerer (seven minutes)
+	@$(BIN)/python benchmarks/waiting.py $(BENCH_ARGS)
 
 constraints: ## Choose newer versions for constraints/*.txt
 	@for airflow in $(AIRFLOWS); do $(MAKE) --no-print-directory constraints-one AIRFLOW=$$airflow || exit 1; done

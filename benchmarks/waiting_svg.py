@@ -43,7 +43,7 @@ class Panel:
             f'<line x1="{x + LEFT}" x2="{x + WIDTH - LEFT}" y1="{BOTTOM}" y2="{BOTTOM}" stroke="#777"/>',
             f'<line x1="{x + LEFT}" x2="{x + WIDTH - LEFT}" y1="{y(self.limit):.1f}" y2="{y(self.limit):.1f}" '
             f'stroke="{LIMIT}" stroke-dasharray="4 3"/>',
-            _text(x + WIDTH - LEFT, y(self.limit) - 4, f"limit {self.limit:.3g}", fill=LIMIT, anchor="end"),
+            _text(x + LEFT, y(self.limit) - 4, f"limit {self.limit:.3g}", fill=LIMIT),
         ]
         for index, (label, value, colour) in enumerate(self.bars):
             left, middle = x + LEFT + index * step, x + LEFT + (index + 0.5) * step

@@ -161,7 +161,12 @@ def failing(
 
 def hanging(seconds: float) -> Callable[[Answer, Request], bool]:
     """Answer all requests too late."""
-    return lambda answer, request: time.sleep(seconds) or False
+
+    def instead(answer: Answer, request: Request) -> bool:
+        time.sleep(seconds)
+        return False
+
+    return instead
 
 
 def threads() -> list[threading.Thread]:

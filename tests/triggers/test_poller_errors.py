@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 
@@ -123,6 +125,29 @@ def test_a_request_without_an_answer_ends_after_30_seconds(serve, monkeypatch):
             return poller._client._timeout, poller._client._retries
 
     assert asyncio.run(timeouts()) == ((10, 20), 0)
+
+
+STOPPED_TRIGGERER = """
+import asyncio
+from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger
+
+async def run():
+    async for event in CdrExportTrigger("1", "flowroute_default", 60, 10**10, 0).run():
+        print(event)
+
+asyncio.run(asyncio.wait_for(run(), 3))
+"""
+
+
+def test_a_hung_request_does_not_delay_the_stop_of_the_triggerer(serve):
+    account = serve("1", instead=hanging(30))
+
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_TRIGGERER], capture_output=True, text=True, check=False
+    )
+
+    assert "TimeoutError" in done.stderr
+    assert time.time() - account.requests[0].at < 15  # the request itself ends after 20 s
 
 
 def test_a_bug_in_the_poller_ends_its_triggers_with_an_error(serve, caplog):
