@@ -152,10 +152,9 @@ class Poller:
     def starts_at(self, wait: Wait) -> float:
         """Return the time of the next poll of a wait: after a pause, if the connection has one.
 
-        A last poll ignores the pause that the poller has chosen, but not the one that Flowroute asks for.
+        The pause that the poller has chosen ends at the deadline, but not the one that Flowroute asks for.
         """
-        is_last = wait.next_poll_at >= wait.deadline
-        return max(wait.next_poll_at, self._retry_after_until, 0.0 if is_last else self._paused_until)
+        return max(wait.next_poll_at, self._retry_after_until, min(self._paused_until, wait.deadline))
 
     async def _run(self) -> None:
         while True:

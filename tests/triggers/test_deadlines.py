@@ -66,6 +66,28 @@ def test_late_triggers_get_their_poll_however_many_they_are(serve):
     assert statuses(events) == ["completed"] * 60
 
 
+def test_last_poll_comes_at_the_deadline_also_during_a_pause(serve):
+    account = serve("1", instead=failing(503, times=1))
+    account.complete()
+    trigger = a_trigger("1", timeout=1.2, poke_interval=1)  # The pause is 1.5 s or longer.
+
+    [event] = run(account, trigger)
+
+    assert event["status"] == "completed"
+    assert trigger.deadline <= account.requests[1].at < trigger.deadline + 0.5
+
+
+def test_retry_after_is_honoured_even_by_the_last_poll(serve):
+    account = serve("1", instead=failing(429, times=1, Retry_After="3600"))
+    account.complete()
+
+    [event] = run(account, a_trigger("1", timeout=0.5))
+
+    assert event["status"] == "timeout"
+    assert "429" in event["message"]
+    assert len(account.requests) == 1
+
+
 def test_late_trigger_waits_for_a_slow_answer(serve):
     account = serve("1", latency=1.5)
     account.complete()
