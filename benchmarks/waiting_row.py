@@ -21,6 +21,7 @@ from typing import Any
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="flowroute-bench-"))
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
+from waiting_lag import measure_lag, percentile_99
 from waiting_server import COUNT
 
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
@@ -32,20 +33,25 @@ LATENCY = 0.2
 COMPLETIONS = 1.0
 
 
+def process(module: str) -> subprocess.Popen[str]:
+    """Start a module of this folder, which runs until its input ends."""
+    command = [sys.executable, str(Path(__file__).with_name(f"{module}.py"))]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 @contextmanager
 def served(**settings: Any) -> Iterator[str]:
     """Start the server, and make the connection to it."""
-    command = [sys.executable, str(Path(__file__).with_name("waiting_server.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(settings) + "\n")
-        process.stdin.flush()
-        url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
+    with process("waiting_server") as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(settings) + "\n")
+        server.stdin.flush()
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}"
         connection = {"conn_type": "flowroute", "login": "key", "password": "secret", "host": url}
         os.environ["AIRFLOW_CONN_FLOWROUTE_DEFAULT"] = json.dumps(connection)
         yield url
-        process.stdin.close()
+        server.stdin.close()
 
 
 class Samples:
@@ -56,13 +62,6 @@ class Samples:
         self.neighbours: list[float] = []
         self.sockets: list[int] = []
         self.threads: list[int] = []
-
-    async def measure_lag(self) -> None:
-        """Measure how late the event loop wakes a sleeping coroutine."""
-        while True:
-            started = time.perf_counter()
-            await asyncio.sleep(0.02)
-            self.lags.append(time.perf_counter() - started - 0.02)
 
     async def measure_neighbour(self) -> None:
         """Measure how long a trigger of another provider waits for a thread of the default executor."""
@@ -101,10 +100,11 @@ async def measure(exports: int, hung: bool, rounds: int, poke_interval: float) -
         await (
             FlowrouteHook().aget_client_options()
         )  # Airflow imports its secrets backends at the first lookup
+        idle = process("waiting_lag")
         samples = Samples()
         background = [
-            asyncio.create_task(measuring())
-            for measuring in (samples.measure_lag, samples.measure_neighbour, samples.count)
+            asyncio.create_task(measuring)
+            for measuring in (measure_lag(samples.lags), samples.measure_neighbour(), samples.count())
         ]
         deadline = end - poke_interval if hung else end + 3600
         events: dict[str, tuple[str, float]] = {}
@@ -122,6 +122,7 @@ async def measure(exports: int, hung: bool, rounds: int, poke_interval: float) -
         cpu = time.process_time()
         await asyncio.sleep(end - time.time())
         cpu = time.process_time() - cpu
+        idle_lag = float(idle.communicate()[0])
         for task in [*waits, *background]:
             task.cancel()
         await asyncio.gather(*waits, *background, return_exceptions=True)
@@ -140,7 +141,8 @@ async def measure(exports: int, hung: bool, rounds: int, poke_interval: float) -
         "round": requests / rounds * LATENCY,
         "sockets": max(samples.sockets),
         "threads": max(samples.threads),
-        "lag": statistics.quantiles(samples.lags, n=100)[98],
+        "lag": percentile_99(samples.lags),
+        "idle_lag": idle_lag,
         "neighbour": max(samples.neighbours),
         "delay_median": statistics.median(delays),
         "delay_max": max(delays),
