@@ -19,7 +19,7 @@ from waiting_svg import draw
 
 HERE = Path(__file__).parent
 PICTURE = HERE.parent / "docs" / "img" / "waiting.svg"
-console = Console(highlight=False, width=140)
+console = Console(highlight=False, width=160)
 Row = dict[str, Any]
 
 
@@ -93,8 +93,8 @@ def show(rows: list[Row]) -> None:
     """Print the table."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in (
-        "exports", "API", "requests/round", "completed/round", "sockets", "threads", "lag p99 ms", "idle lag ms", "other's thread ms",
-        "delay median s", "delay max s", "CPU/round s",
+        "exports", "API", "requests/round", "completed/round", "sockets", "threads", "lag p99 ms", "idle lag ms",
+        "other's thread ms", "delay median s", "delay max s", "CPU/round s",
     ):  # fmt: skip
         table.add_column(column, justify="right")
     for row in rows:
