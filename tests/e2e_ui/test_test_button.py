@@ -17,7 +17,7 @@ WRONG = "a-wrong-key-that-nobody-may-see"
 
 
 @airflow_2
-def test_the_button_in_the_form_accepts_good_keys_and_explains_bad_ones(pages: Any, ui: Any):
+def test_the_form_button_accepts_good_keys_and_explains_bad_ones(pages: Any, ui: Any):
     flowroute = ui.flowroute
     pages.open_form()
     pages.fill("my_flowroute", flowroute.url, flowroute.access_key, flowroute.secret_key)
