@@ -1,6 +1,6 @@
-"""Times this package's landing beside other ways, interleaved in one run, and says which goals it meets.
+"""Compare this package's landing with other ways, interleaved in one run, and report which goals it meets.
 
-Seconds are of this machine and this hour; ratios are what counts.
+Seconds depend on the machine and its load, so compare ratios.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Results = dict[str, list[dict[str, float]]]
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The server, in a process of its own."""
+    """Run the server in a process of its own."""
     command = [sys.executable, str(HERE / "serve.py"), str(FILES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -58,7 +58,7 @@ def served() -> Iterator[str]:
 
 
 def run(name: str, url: str, rows: int, out: Path, rate: int = 0) -> dict[str, float]:
-    """Run one contender in a fresh process, to a new file: to empty the last one's takes time as well."""
+    """Run one contender in a new process, to a new file: truncating an old one takes time."""
     out.unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, str(HERE / "contenders.py"), name, url, f"{rate}-{rows}", str(out)],
@@ -72,12 +72,12 @@ def run(name: str, url: str, rows: int, out: Path, rate: int = 0) -> dict[str, f
 
 
 def median(results: Results, name: str, figure: str = "wall") -> float:
-    """The median of what the rounds gave."""
-    return statistics.median(each[figure] for each in results[name])
+    """Return the median of the rounds."""
+    return statistics.median(measured[figure] for measured in results[name])
 
 
 def show(results: Results, rows: int) -> None:
-    """The figures of each contender."""
+    """Print the figures of each contender."""
     table = Table(title=f"{rows:,} rows, medians; RSS over the idle process", title_justify="left")
     table.add_column("")
     for column in ("wall s", "CPU s", "RSS MiB", "rounds"):
@@ -89,7 +89,7 @@ def show(results: Results, rows: int) -> None:
 
 
 def goals(results: Results, large: int | None) -> list[tuple[str, float, str, float]]:
-    """What was set out for, and what came of it: a ratio, and the limit it has to keep."""
+    """Return the goals: a name, the measured figure, a relation and the limit."""
 
     def over(a: str, b: str, figure: str = "wall") -> float:
         return median(results, a, figure) / median(results, b, figure)
@@ -122,7 +122,7 @@ def goals(results: Results, large: int | None) -> list[tuple[str, float, str, fl
 
 
 def show_goals(found: list[tuple[str, float, str, float]]) -> None:
-    """Which are met."""
+    """Print the goals."""
     table = Table(title="Goals", title_justify="left")
     for column in ("", "figure", "goal", ""):
         table.add_column(column, justify="left" if not column else "right")
@@ -135,10 +135,18 @@ def show_goals(found: list[tuple[str, float, str, float]]) -> None:
 @click.command()
 @click.option("--rows", type=click.IntRange(1000), default=1_000_000, show_default=True)
 @click.option(
-    "--large", type=int, default=5_000_000, show_default=True, help="Rows for the memory; 0: leave it out."
+    "--large",
+    type=int,
+    default=5_000_000,
+    show_default=True,
+    help="Rows of the file that measures memory; 0 omits it.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--sdk/--no-sdk", default=True, help="Flowroute's SDK's way takes half a minute and 5 GB.")
+@click.option(
+    "--sdk/--no-sdk",
+    default=True,
+    help="Include the way of Flowroute's SDK, which takes half a minute and 5 GB.",
+)
 def main(rows: int, large: int, rounds: int, sdk: bool) -> None:
     """Compare ways from a served file to Parquet."""
     for size in filter(None, (rows, large)):
@@ -148,7 +156,7 @@ def main(rows: int, large: int, rounds: int, sdk: bool) -> None:
     with served() as url, tempfile.TemporaryDirectory(prefix="flowroute-bench-") as directory:
         out = Path(directory, "out.parquet")
         for number in range(rounds):
-            # In another order each time: what has run just before can be worth a tenth.
+            # A new order in each round, because the process that ran before can change a figure by a tenth.
             for name in random.Random(number).sample(NAMES, len(NAMES)):
                 if name in SLOW and (number or not sdk):
                     continue

@@ -1,4 +1,4 @@
-"""The ways from a served file to Parquet that are compared, each run in a process of its own."""
+"""The compared ways from a served file to Parquet. Each runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIME
 from airflow_provider_flowroute.landing.csv_stream import CsvStream
 from airflow_provider_flowroute.landing.pipeline import stage
 
-#: Taken before any of the work, as the process stands idle with all that it imports.
+#: A contender returns its work. Everything is imported before the work starts.
 _Work = Callable[[], None]
 
 
 def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
-    """This package, proof and all."""
+    """Land the file with this package, with its reconciliation."""
     client = FlowrouteClient("key", "secret", url)
 
     def work() -> None:
@@ -43,12 +43,12 @@ def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
 
 
 def file_url(url: str, export_id: str) -> str:
-    """Where the file itself is served."""
+    """Return the URL of the file itself."""
     return f"{url}/{export_id.replace('-', '/')}"
 
 
 def download(url: str, export_id: str, out: Path) -> _Work:
-    """The bytes alone, to a file."""
+    """Download the bytes to a file."""
 
     def work() -> None:
         with (
@@ -61,13 +61,13 @@ def download(url: str, export_id: str, out: Path) -> _Work:
 
 
 def inflating(url: str, export_id: str, out: Path) -> _Work:
-    """The stream inflated once, to nowhere, by the library's GzipFile."""
+    """Inflate the stream and discard the result."""
     from isal import igzip
 
     def work() -> None:
         with requests.get(file_url(url, export_id), stream=True, timeout=60) as response:
             raw: Any = response.raw
-            raw.auto_close = False  # or it is no file any more for who reads it to its end
+            raw.auto_close = False  # otherwise urllib3 closes it at the end, before the reader has asked
             file = igzip.GzipFile(fileobj=io.BufferedReader(raw, 1 << 17))
             while file.read(2 << 20):
                 pass
@@ -76,7 +76,7 @@ def inflating(url: str, export_id: str, out: Path) -> _Work:
 
 
 def _writing(out: Path, tables: Iterator[Any]) -> None:
-    """Write tables to Parquet in a thread of its own, as they come."""
+    """Write tables to Parquet in a thread of its own."""
     from airflow_provider_flowroute.landing.arrow import CdrParquetWriter
 
     waiting: Queue[Any] = Queue(4)
@@ -103,7 +103,7 @@ def _inflated(url: str, export_id: str) -> bytes:
 
 
 def parse_and_write(url: str, export_id: str, out: Path) -> _Work:
-    """What no landing can do without: inflated bytes in memory to Parquet, by pyarrow's own streaming reader."""
+    """Convert inflated bytes in memory to Parquet with pyarrow: the minimum of any landing."""
     import pyarrow as pa
     import pyarrow.csv
 
@@ -136,7 +136,7 @@ def _typed(column: str, text: str) -> Any:
 
 
 def sdk(url: str, export_id: str, out: Path) -> _Work:
-    """As Flowroute's SDK reads it: the whole file in memory, a dict a row; then pyarrow."""
+    """Read the file as Flowroute's SDK does: all in memory, a dict for each row. Then write it with pyarrow."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -154,7 +154,7 @@ def sdk(url: str, export_id: str, out: Path) -> _Work:
 
 
 def pandas_chunks(url: str, export_id: str, out: Path) -> _Work:
-    """Downloaded to disk, then read by pandas in chunks."""
+    """Download to disk, then read with pandas in chunks."""
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -186,7 +186,7 @@ def pandas_chunks(url: str, export_id: str, out: Path) -> _Work:
 
 
 def polars(url: str, export_id: str, out: Path) -> _Work:
-    """Downloaded to disk, then streamed by polars."""
+    """Download to disk, then stream with polars."""
     import polars as pl
 
     fetch = download(url, export_id, out.with_suffix(".gz"))
@@ -216,13 +216,13 @@ CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
 
 
 def _memory(name: str) -> float:
-    """A line of this process's status, in MiB."""
+    """Return a value of this process's status, in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name))) / 1024
 
 
 def main(name: str, url: str, export_id: str, out: str) -> None:
-    """Run one, and print its wall and CPU seconds and its greatest memory over the idle process's."""
+    """Run one contender. Print its wall and CPU seconds, and its peak memory over that of the idle process."""
     work = CONTENDERS[name](url, export_id, Path(out))
     idle = _memory("VmRSS")
     wall, cpu = time.perf_counter(), time.process_time()

@@ -1,6 +1,6 @@
-"""Makes the file that the benchmarks read: as Flowroute's, of any number of calls, the same each time.
+"""Create the file that the benchmarks read: in Flowroute's format, with any number of calls, always the same.
 
-Not the simulator's: that makes a few thousand calls a second, each of them plausible. Here only size, spread and
+The simulator is too slow for this: it creates a few thousand plausible calls a second. Here only size, distribution and
 compressibility matter: 339 MB of CSV and 96 MB of gzip for a million calls of 29 columns.
 """
 
@@ -37,11 +37,11 @@ _OUTCOMES = (("completed", 200, "OK"), ("cancelled", 487, "Request Terminated"),
 
 @dataclass(frozen=True)
 class Made:
-    """A file, and what Flowroute would say of it.
+    """The figures of a file.
 
-    :param rows: its calls.
-    :param total_cost: the exact sum, US dollars, as text.
-    :param csv_bytes: its size before compression.
+    :param rows: number of calls.
+    :param total_cost: exact sum in US dollars, as text.
+    :param csv_bytes: size before compression.
     """
 
     rows: int
@@ -50,10 +50,10 @@ class Made:
 
 
 def make(path: Path, rows: int) -> Made:
-    """Write the file, unless it is there already.
+    """Write the file, unless it exists.
 
-    :param path: the gzip file; what is known of it goes beside it, as JSON.
-    :param rows: how many calls.
+    :param path: the gzip file; its figures are written beside it, as JSON.
+    :param rows: number of calls.
     """
     facts = path.parent / f"{rows}.json"
     if facts.exists():
@@ -76,7 +76,7 @@ def make(path: Path, rows: int) -> Made:
 
 
 def _row(dice: random.Random, started: datetime) -> tuple[str, int]:
-    """One line, and its cost in units of 10^-8 US dollars."""
+    """Return one line, and its cost in units of 10^-8 US dollars."""
     result, code, reason = dice.choices(_OUTCOMES, (78, 12, 10))[0]
     duration = int(dice.lognormvariate(4.2, 1.1)) + 1 if code == 200 else 0
     billed = -(-duration // 6) * 6

@@ -1,4 +1,4 @@
-"""A storage and the API before it, in a process of their own: what they cost is nobody's figure."""
+"""Serve the API and the storage in a process of their own, so that their cost is in no figure."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _PIECE = 128 * 1024
 
 
 class Handler(BaseHTTPRequestHandler):
-    """``/v2/cdrs/exports/ROWS`` tells of an export, ``/RATE/ROWS`` is its file, at so many bytes a second (0: any)."""
+    """``/v2/cdrs/exports/ROWS`` is an export, ``/RATE/ROWS`` its file at RATE bytes a second (0: unlimited)."""
 
     protocol_version = "HTTP/1.1"
     directory: Path
     rate = 0
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Answer a request."""
         kind, _, name = self.path.removeprefix("/").rpartition("/")
         if kind.startswith("v2"):
-            self._tell(name)
+            self._describe(name)
         else:
             self._send(self.directory / f"{name}.csv.gz", int(kind))
 
-    def _tell(self, name: str) -> None:
+    def _describe(self, name: str) -> None:
         rate, _, rows = name.partition("-")
         made = Made(**json.loads((self.directory / f"{rows}.json").read_text()))
         window = Window(START, START.replace(month=START.month + 1))
@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
                     time.sleep(max(0.0, started + sent / rate - time.monotonic()))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Landings in processes of their own, of an export that can be held in the middle."""
+"""Landings in processes of their own, from an account that can stop a download in its middle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEADER = "direction,start_time,destination,callerid,total_cost,billed_duration,c
 
 
 def a_file(rows: int, noise: int = 16) -> bytes:
-    """An export's CSV, of rows that do not compress."""
+    """Return the CSV of an export, with rows that do not compress."""
     dice = random.Random(rows)
     lines = [
         f"Inbound,2019-06-25 10:00:{row % 60:02d}+00,1,2,0.00000001,6,{dice.getrandbits(noise * 4):x}"
@@ -36,7 +36,7 @@ def a_file(rows: int, noise: int = 16) -> bytes:
 
 @dataclass
 class Account:
-    """An account with one export, whose file stops in the middle until it is let go on."""
+    """An account with one export, whose download stops in the middle until ``hold`` is set."""
 
     content: bytes
     rows: int
@@ -93,15 +93,15 @@ def a_source(monkeypatch) -> Iterator[Callable[..., Account]]:
 
 @dataclass
 class Lander:
-    """Starts landings in a process each; see ``lander.py``."""
+    """Start landings, each in a process of its own; see ``lander.py``."""
 
     process: subprocess.Popen[str]
     temporary: Path
 
     def start(self, **arguments: Any) -> int:
-        """Start one.
+        """Start a landing.
 
-        :return: its process id.
+        :return: its process ID.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -114,12 +114,12 @@ class Lander:
         return int(self.process.stdout.readline())
 
     def outcome(self) -> str:
-        """What came of it; nothing if it was killed."""
+        """Return its result; an empty text if it was killed."""
         assert self.process.stdout is not None
         return str(json.loads(self.process.stdout.readline()))
 
     def land(self, **arguments: Any) -> str:
-        """Start one, and wait for it."""
+        """Start a landing, and return its result."""
         self.start(**arguments)
         return self.outcome()
 
@@ -143,6 +143,6 @@ def a_lander(tmp_path_factory) -> Iterator[Lander]:
 
 @pytest.fixture
 def lander(a_lander: Lander) -> Lander:
-    for left in a_lander.temporary.iterdir():  # by the one that was killed
+    for left in a_lander.temporary.iterdir():  # of a killed landing
         shutil.rmtree(left)
     return a_lander

@@ -1,7 +1,7 @@
-"""A process that lands files in children of its own, so that a test can kill one at any moment.
+"""A process that lands files in child processes, so that a test can kill one at any moment.
 
-Each line of its input is JSON: the operator's arguments, ``environment``, and ``limit``, the most bytes a file may
-have. It answers with the child's process id, and when the child has ended with what came of it.
+Each line of its input is JSON: the operator's arguments, ``environment``, and ``limit``, the maximum size of a file in
+bytes. It prints the child's process ID, and the result when the child has ended.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def land(environment: dict[str, str], limit: int | None = None, **arguments: Any
 
 
 def main() -> None:
-    """Land what is asked for, one after the other."""
-    for module in ("landing.pipeline", "landing.arrow"):  # here, and not once in each child
+    """Land the requested files, one after the other."""
+    for module in ("landing.pipeline", "landing.arrow"):  # imported once, not in each child
         importlib.import_module(f"airflow_provider_flowroute.{module}")
     for line in sys.stdin:
         read, write = os.pipe()
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # What Airflow prints is not an answer.
+    # Airflow prints to standard output too.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     main()

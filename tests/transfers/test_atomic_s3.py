@@ -1,4 +1,4 @@
-"""The same on a real S3 API, through s3fs: readers see the old whole object or the new whole object."""
+"""Through s3fs and an S3 API, a reader sees the complete old object or the complete new one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .conftest import OLD
 
 
 class Between(BaseHTTPRequestHandler):
-    """Stands between the uploader and the storage, and lets through what it is told to."""
+    """A proxy between the uploader and the storage that can refuse or hold requests."""
 
     protocol_version = "HTTP/1.1"
 
@@ -56,7 +56,7 @@ class Between(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Store:
@@ -83,7 +83,7 @@ class Store:
         return bytes(self._s3.get_object(Bucket="lake", Key=key)["Body"].read())
 
     def keys(self) -> list[str]:
-        return [each["Key"] for each in self._s3.list_objects_v2(Bucket="lake").get("Contents", [])]
+        return [stored["Key"] for stored in self._s3.list_objects_v2(Bucket="lake").get("Contents", [])]
 
     def unfinished(self) -> int:
         return len(self._s3.list_multipart_uploads(Bucket="lake").get("Uploads", []))
