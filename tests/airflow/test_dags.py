@@ -55,6 +55,7 @@ def test_daily_calls_land_complete_with_totals_for_the_next_task(flowroute, run_
     assert outcome.xcoms["create"] == export.id
     assert outcome.xcoms["report"] == "3 = 3"
     landed = outcome.xcoms["land"]
+    assert [check["passed"] for check in landed.pop("reconciliation").values()] == [True, True, True, None]
     assert landed == {
         "path": f"{tmp_path}/2019-06-25.csv.gz",
         "rows": 3,

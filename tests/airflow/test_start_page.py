@@ -52,6 +52,7 @@ def test_steps_of_the_page_produce_a_file_with_calls(airflow_db, flowroute, tmp_
 
     [export] = flowroute.exports
     assert f"Landed export {export.id}: {export.totals.num_calls} calls" in log
-    assert f"Reconciliation of export {export.id}: {export.totals.num_calls} rows (as expected)" in log
+    count = export.totals.num_calls
+    assert f"Check of export {export.id}: rows {count}, expected {count} (passed)" in log
     assert len(calls.splitlines()) == 3
     assert calls.count("'start_time': datetime.datetime(2026, 11, 22") == 3

@@ -26,7 +26,7 @@ from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 with DAG("fails", schedule=None, start_date=datetime(2019, 1, 1, tzinfo=UTC)):
     CreateCdrExportOperator(
         task_id="create",
-        start_call_start_time="2019-06-25",
+        start_call_start_time="{{ '2019-06-25' }}",  # a template is not checked when the file is parsed
         start_call_end_time="2019-06-26",
         filter_parameters={"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"},
     )

@@ -54,11 +54,14 @@ def test_the_logs_show_each_step_in_order_and_no_other_line(pages: Any, ui: Any)
             "INFO - Success criteria met. Exiting.",  # Airflow's own
         ],
         "land": [
-            "WARNING - The file lacks the columns sip_callid, cdr_id, sip_from_tag, sip_to_tag; in Parquet they "
-            "are nulls.",
-            f"INFO - Reconciliation of export {export_id}: 1 row (as expected); 0.00474784 USD (as expected); calls "
-            "that began from 2019-06-25 18:18:00 to 2019-06-25 18:18:00 (as expected); no column cdr_id (not "
-            "checked: older files have none).",
+            "WARNING - The file lacks the columns sip_callid, cdr_id, sip_from_tag, sip_to_tag. In Parquet they are "
+            "null.",
+            f"INFO - Check of export {export_id}: rows 1, expected 1 (passed)",
+            f"INFO - Check of export {export_id}: total_cost 0.00474784, expected 0.004748 (passed)",
+            f"INFO - Check of export {export_id}: start_time 2019-06-25T18:18:00+00:00/2019-06-25T18:18:00+00:00, "
+            "expected 2019-06-25T00:00:00+00:00/2019-06-26T00:00:00+00:00 (passed)",
+            f"INFO - Check of export {export_id}: cdr_id none, expected 0 (not checked: older files have no column "
+            "cdr_id)",
             f"INFO - Landed export {export_id}: 1 call, 0.50 billed minutes, 0.00474784 USD, 553 bytes at "
             "s3://aws_default@my-lake/cdrs/2019-06-25.csv.",
         ],
