@@ -27,6 +27,7 @@ _MODULES = {
     "RecordedRequest": "request_log",
     "SentCallback": "callbacks",
     "SimulatedExport": "exports",
+    "main": "cli",
 }
 
 

@@ -17,68 +17,43 @@ from airflow_provider_flowroute.simulator.request_log import RecordedRequest
 from airflow_provider_flowroute.simulator.serializers import CALLBACK_URL_ECHOES
 from airflow_provider_flowroute.simulator.server import FlowrouteSimulator
 
+_PORT: dict[str, Any] = {"metavar": "PORT", "type": click.IntRange(0, 65535)}
+_COUNT: dict[str, Any] = {"metavar": "NUMBER", "type": click.IntRange(0)}
+_NUMBER: dict[str, Any] = {"metavar": "NUMBER", "type": click.FloatRange(0)}
+_SECONDS: dict[str, Any] = {"metavar": "SECONDS", "type": click.FloatRange(0)}
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 @click.command(context_settings={"show_default": True, "max_content_width": 100})
-@click.option(
-    "--port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=8099,
-    help="The API's port; 0 for any free port.",
-)
-@click.option(
-    "--download-port",
-    metavar="PORT",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="The storage's port; 0 for any free port.",
-)
+@click.option("--port", default=8099, help="The API's port; 0 for any free port.", **_PORT)
+@click.option("--download-port", default=0, help="The storage's port; 0 for any free port.", **_PORT)
 @click.option(
     "--seed",
     metavar="NUMBER",
-    type=int,
     default=1,
     help="Selects the call history; the same seed gives the same files.",
 )
-@click.option(
-    "--calls-per-day",
-    metavar="NUMBER",
-    type=click.FloatRange(0),
-    default=200,
-    help="The mean number of calls in a UTC day.",
-)
+@click.option("--calls-per-day", default=200, help="The mean number of calls in a UTC day.", **_NUMBER)
 @click.option(
     "--processing-seconds",
-    metavar="SECONDS",
-    type=click.FloatRange(0),
     default=5,
     help="How long an export is processing; inf: until POST /_simulator/exports/ID/complete.",
+    **_SECONDS,
 )
-@click.option(
-    "--link-seconds",
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    default=259200,
-    help="How long a download link is valid.",
-)
+@click.option("--link-seconds", default=259200, help="How long a download link is valid.", **_SECONDS)
 @click.option(
     "--state",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_FILE,
     help="Keep the exports in this file. Set both ports too, so that old links stay valid.",
 )
 @click.option(
     "--callback-retries",
-    metavar="NUMBER",
-    type=click.IntRange(0),
     default=4,
     help="How many times a callback is repeated if the answer is not 200.",
+    **_COUNT,
 )
 @click.option(
-    "--callback-retry-seconds",
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    default=30,
-    help="The time between two repetitions of a callback.",
+    "--callback-retry-seconds", default=30, help="The time between two repetitions of a callback.", **_SECONDS
 )
 @click.option(
     "--callback-url-echo",
