@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
 from typing import cast
 
 from airflow_provider_flowroute.simulator import dialplan
-from airflow_provider_flowroute.simulator.dialplan import OwnNumber, Place
+from airflow_provider_flowroute.simulator.dialplan import OwnNumber, Place, is_tollfree
 
 #: The columns of the file. They are listed here again on purpose: a mistake in the provider's own list must not
 #: go unnoticed because the simulator shares it.
@@ -56,66 +55,44 @@ _SHARE_OF_WEEKDAY = (1.2, 1.25, 1.2, 1.2, 1.15, 0.6, 0.4)
 
 @dataclass(frozen=True)
 class Call:
-    """One call detail record.
-
-    :param row: its fields as in the file, by column.
-    :param country: the ISO 3166 two-letter code of the destination.
-    :param started: when it started, UTC.
-    :param ended: when it ended, UTC.
-    """
+    """A call detail record: its fields by column, its destination's ISO 3166 code, its start and end (UTC)."""
 
     row: dict[str, str]
     country: str
     started: datetime
     ended: datetime
 
-    @cached_property
-    def total_cost(self) -> Decimal:
-        """Its exact cost, in USD."""
-        return Decimal(self.row["total_cost"])
 
+def generate_calls(
+    seed: int, calls_per_day: float, start: datetime, end: datetime, ended_by: datetime
+) -> Iterator[Call]:
+    """Yield the calls that started in a window, newest first.
 
-class CallHistory:
-    """All calls of the account.
-
-    :param seed: selects the history; the same seed gives the same calls.
-    :param calls_per_day: the mean number of calls in a UTC day.
+    :param ended_by: when the export was created. A call in progress at that time has no record yet.
     """
+    end = min(end, ended_by)
+    if end <= start:
+        return
+    last = (end - _EPOCH - timedelta(microseconds=1)) // _HOUR
+    for hour in range(last, (start - _EPOCH) // _HOUR - 1, -1):
+        for call in _calls_of_hour(seed, calls_per_day, _EPOCH + hour * _HOUR):
+            if start <= call.started < end and call.ended <= ended_by:
+                yield call
 
-    def __init__(self, seed: int, calls_per_day: float) -> None:
-        self.seed = seed
-        self.calls_per_day = calls_per_day
 
-    def between(self, start: datetime, end: datetime, ended_by: datetime) -> Iterator[Call]:
-        """Yield the calls that started in a window, newest first.
-
-        :param start: the start of the window, UTC.
-        :param end: the end of the window, UTC. The window does not contain it.
-        :param ended_by: when the export was created. A call in progress at that time has no record yet.
-        """
-        end = min(end, ended_by)
-        if end <= start:
-            return
-        last = (end - _EPOCH - timedelta(microseconds=1)) // _HOUR
-        for hour in range(last, (start - _EPOCH) // _HOUR - 1, -1):
-            for call in self._of_hour(_EPOCH + hour * _HOUR):
-                if start <= call.started < end and call.ended <= ended_by:
-                    yield call
-
-    def _of_hour(self, hour: datetime) -> list[Call]:
-        """Generate the calls of one UTC hour, newest first."""
-        if SAMPLE_DAY <= hour < SAMPLE_DAY + timedelta(days=1):
-            return [call for call in map(_sample, SAMPLE_ROWS) if hour <= call.started < hour + _HOUR]
-        mean = self.calls_per_day / 24 * _SHARE_OF_HOUR[hour.hour] * _SHARE_OF_WEEKDAY[hour.weekday()]
-        if mean <= 0:
-            return []
-        rng = random.Random(f"{self.seed}/{hour:%Y-%m-%dT%H}")
-        calls = []
-        second = rng.expovariate(mean / 3600)
-        while second < 3600:
-            calls.append(_call(rng, hour + timedelta(seconds=int(second))))
-            second += rng.expovariate(mean / 3600)
-        return calls[::-1]
+def _calls_of_hour(seed: int, calls_per_day: float, hour: datetime) -> list[Call]:
+    if SAMPLE_DAY <= hour < SAMPLE_DAY + timedelta(days=1):
+        return [call for call in map(_sample, SAMPLE_ROWS) if hour <= call.started < hour + _HOUR]
+    mean = calls_per_day / 24 * _SHARE_OF_HOUR[hour.hour] * _SHARE_OF_WEEKDAY[hour.weekday()]
+    if mean <= 0:
+        return []
+    rng = random.Random(f"{seed}/{hour:%Y-%m-%dT%H}")
+    calls = []
+    second = rng.expovariate(mean / 3600)
+    while second < 3600:
+        calls.append(_call(rng, hour + timedelta(seconds=int(second))))
+        second += rng.expovariate(mean / 3600)
+    return calls[::-1]
 
 
 def _sample(line: str) -> Call:
@@ -132,13 +109,9 @@ def _call(rng: random.Random, started: datetime) -> Call:
     result, code, reason, duration = _outcome(rng)
     row = _inbound(rng, own, place, number) if inbound else _outbound(rng, own, place, number)
     ended = started + timedelta(seconds=duration)
-    row |= {"start_time": _time(started), "end_time": _time(ended), "number_alias": own.alias}
-    row |= {
-        "result": result,
-        "call_fail_sip_code": code,
-        "call_fail_reason": reason,
-        "duration": str(duration),
-    }
+    row |= {"start_time": _time(started), "end_time": _time(ended), "duration": str(duration)}
+    row |= {"result": result, "call_fail_sip_code": code, "call_fail_reason": reason}
+    row |= {"number_alias": own.alias}
     row |= _bill(rng, own, place, duration, inbound) | _sip(rng, answered=result == "completed")
     return Call({name: row[name] for name in COLUMNS}, "US" if inbound else place.iso, started, ended)
 
@@ -168,7 +141,7 @@ def _inbound(rng: random.Random, own: OwnNumber, place: Place, number: str) -> d
         "direction": "inbound" if rng.random() < 0.15 else "Inbound",
         "destination": own.number,
         "callerid": rng.choice(("anonymous", "")) if hidden else f"+{number}",
-        "destination_name": dialplan.TOLLFREE_NAME if own.tollfree else dialplan.UNITED_STATES,
+        "destination_name": dialplan.TOLLFREE_NAME if is_tollfree(own.number) else dialplan.UNITED_STATES,
         "callerid_country": "N/A" if hidden else place.country,
         "line_information": rng.choice(("", "0", "61", "62")),
         "custom_x_tag": "",
@@ -193,15 +166,16 @@ def _bill(rng: random.Random, own: OwnNumber, place: Place, duration: int, inbou
     """Calculate the cost of a call. All amounts are exact decimals, so that the fees add up to the total."""
     first, subsequent = (6, 6) if inbound else place.increments
     billed = first + max(0, -(-(duration - first) // subsequent)) * subsequent if duration else 0
-    own_rate = dialplan.INBOUND_TOLLFREE_RATE if own.tollfree else dialplan.INBOUND_RATE
-    rate = own_rate if inbound else rng.choice(place.rates)
+    own_rate = dialplan.INBOUND_TOLLFREE_RATE if is_tollfree(own.number) else dialplan.INBOUND_RATE
+    rate = own_rate if inbound else Decimal(rng.choice(place.rates))
     subtotal = (rate * billed / 60).quantize(_EIGHT_PLACES)
-    interstate = not inbound and place.domestic and rng.random() < 0.3
+    domestic = inbound or place.iso == "US"
+    interstate = not inbound and domestic and rng.random() < 0.3
     fees = {
         "cost_subtotal": subtotal,
         "connect_fee": place.connect_fee if duration and not inbound else Decimal("0.0000"),
         "usf_fee": (subtotal * dialplan.USF_SHARE * interstate).quantize(_EIGHT_PLACES),
-        "ccrf": (subtotal * dialplan.CCRF_SHARE * (inbound or place.domestic)).quantize(_EIGHT_PLACES),
+        "ccrf": (subtotal * dialplan.CCRF_SHARE * domestic).quantize(_EIGHT_PLACES),
         "cnam_lookup_fee": dialplan.CNAM_LOOKUP_FEE if inbound else Decimal("0.00000000"),
     }
     total = cast("Decimal", sum(fees.values())).quantize(_EIGHT_PLACES)

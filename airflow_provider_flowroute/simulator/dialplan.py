@@ -6,29 +6,19 @@ contains the number of a real person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from decimal import Decimal
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class OwnNumber:
-    """A number of the account.
-
-    :param number: digits, without ``+``.
-    :param alias: its alias in the account; can be empty.
-    """
+class OwnNumber(NamedTuple):
+    """A number of the account: its digits without ``+``, and its alias."""
 
     number: str
     alias: str
 
-    @property
-    def tollfree(self) -> bool:
-        """Whether it is a toll-free number."""
-        return is_tollfree(self.number)
 
-
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """The destination or the origin of a call.
 
     :param iso: the country's ISO 3166 two-letter code.
@@ -45,18 +35,12 @@ class Place:
     country: str
     destination_name: str
     template: str
-    rates: tuple[Decimal, ...]
+    rates: tuple[str, ...]
     increments: tuple[int, int] = (6, 6)
     connect_fee: Decimal = Decimal("0.0000")
     weight: int = 1
 
-    @property
-    def domestic(self) -> bool:
-        """Whether the call stays in the United States, so that the CCRF is due."""
-        return self.iso == "US"
 
-
-TOLLFREE_CODES = ("800", "833", "844", "855", "866", "877", "888")
 AREA_CODES = ("206", "212", "253", "303", "312", "404", "415", "503", "512", "617", "702", "813", "972")
 UNITED_STATES = "UNITED STATES"
 TOLLFREE_NAME = "UNITED STATES - TOLL FREE"
@@ -84,24 +68,17 @@ CNAM_LOOKUP_FEE = Decimal("0.00390000")
 CCRF_SHARE = Decimal("0.13045")
 USF_SHARE = Decimal("0.0582")
 
-
-def _rates(*texts: str) -> tuple[Decimal, ...]:
-    return tuple(Decimal(text) for text in texts)
-
-
 DESTINATIONS = (
-    Place(
-        "US", UNITED_STATES, UNITED_STATES, "1*55501##", _rates("0.009800", "0.007400", "0.011200"), weight=70
-    ),
-    Place("US", UNITED_STATES, TOLLFREE_NAME, "18005550###", _rates("0.000000"), weight=8),
-    Place("CA", "CANADA", "CANADA", "141655501##", _rates("0.006600", "0.008100"), weight=8),
-    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM", "442079460###", _rates("0.007300"), weight=4),
-    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM - MOBILE", "447700900###", _rates("0.032000"), weight=2),
-    Place("DE", "GERMANY", "GERMANY", "493023125###", _rates("0.011500"), weight=3),
-    Place("FR", "FRANCE", "FRANCE", "3319900####", _rates("0.008900"), weight=2),
-    Place("MX", "MEXICO", "MEXICO", "525500####", _rates("0.012100"), (60, 60), weight=3),
-    Place("AU", "AUSTRALIA", "AUSTRALIA", "61255501###", _rates("0.021000"), (60, 60), weight=1),
-    Place("CU", "CUBA", "CUBA", "537000####", _rates("0.910000"), (60, 60), Decimal("0.0100"), weight=1),
+    Place("US", UNITED_STATES, UNITED_STATES, "1*55501##", ("0.009800", "0.007400", "0.011200"), weight=70),
+    Place("US", UNITED_STATES, TOLLFREE_NAME, "18005550###", ("0.000000",), weight=8),
+    Place("CA", "CANADA", "CANADA", "141655501##", ("0.006600", "0.008100"), weight=8),
+    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM", "442079460###", ("0.007300",), weight=4),
+    Place("GB", "UNITED KINGDOM", "UNITED KINGDOM - MOBILE", "447700900###", ("0.032000",), weight=2),
+    Place("DE", "GERMANY", "GERMANY", "493023125###", ("0.011500",), weight=3),
+    Place("FR", "FRANCE", "FRANCE", "3319900####", ("0.008900",), weight=2),
+    Place("MX", "MEXICO", "MEXICO", "525500####", ("0.012100",), (60, 60), weight=3),
+    Place("AU", "AUSTRALIA", "AUSTRALIA", "61255501###", ("0.021000",), (60, 60), weight=1),
+    Place("CU", "CUBA", "CUBA", "537000####", ("0.910000",), (60, 60), Decimal("0.0100"), weight=1),
 )
 CALLERS = tuple(place for place in DESTINATIONS if place.destination_name != TOLLFREE_NAME)
 
@@ -117,9 +94,5 @@ FAILURES = (
 
 
 def is_tollfree(number: str) -> bool:
-    """Return whether a number is toll-free.
-
-    :param number: digits, with or without ``+``.
-    """
-    digits = number.removeprefix("+")
-    return len(digits) == 11 and digits.startswith("1") and digits[1:4] in TOLLFREE_CODES
+    """Return whether a number is toll-free, with or without ``+``."""
+    return re.fullmatch(r"\+?1(800|833|844|855|866|877|888).{7}", number) is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_flowroute.simulator import persistence
-from airflow_provider_flowroute.simulator.calls import CallHistory
+from airflow_provider_flowroute.simulator.calls import generate_calls
 from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
 from airflow_provider_flowroute.simulator.filters import build_predicate
 from airflow_provider_flowroute.simulator.result_file import ResultFile, columns_for, write_file
@@ -241,8 +241,9 @@ class ExportStore:
             if file := self._files.get(export.id):
                 self._files.move_to_end(export.id)
                 return file
-        history = CallHistory(export.seed, export.calls_per_day)
-        calls = history.between(export.start, export.end, export.requested_at)
+        calls = generate_calls(
+            export.seed, export.calls_per_day, export.start, export.end, export.requested_at
+        )
         selected = filter(build_predicate(export.filter_parameters), calls)
         file = write_file(selected, columns_for(export.start, export.end))
         with self._lock:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,22 +25,14 @@ SUMS = {
 
 @dataclass
 class Totals:
-    """The totals of an export.
-
-    :param num_calls: rows in the file.
-    :param billed_seconds: the sum of ``billed_duration``.
-    :param money: the exact sums in USD, by name in the resource.
-    """
+    """The totals of an export: rows, billed seconds, and the exact sums in USD by their name in the resource."""
 
     num_calls: int = 0
     billed_seconds: int = 0
     money: dict[str, Decimal] = field(default_factory=lambda: dict.fromkeys(SUMS, Decimal(0)))
 
     def add(self, call: Call) -> None:
-        """Add a call.
-
-        :param call: the call.
-        """
+        """Add a call."""
         self.num_calls += 1
         self.billed_seconds += int(call.row["billed_duration"])
         for name, column in SUMS.items():
@@ -50,11 +41,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class ResultFile:
-    """A file in the storage.
-
-    :param content: the gzip CSV.
-    :param totals: the totals of its rows.
-    """
+    """A file in the storage: a gzip CSV, and the totals of its rows."""
 
     content: bytes
     totals: Totals
@@ -65,20 +52,8 @@ class ResultFile:
         return gzip.decompress(self.content)
 
 
-def etag_of(content: bytes) -> str:
-    """Return the ETag of an object, including its quotes.
-
-    :param content: the object's bytes.
-    """
-    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
-
-
 def write_file(calls: Iterable[Call], columns: tuple[str, ...]) -> ResultFile:
-    """Write calls to a file. The same calls give the same bytes: the gzip header has no time.
-
-    :param calls: the rows, in order.
-    :param columns: the header.
-    """
+    """Write calls to a file. The same calls give the same bytes: the gzip header has no time."""
     totals = Totals()
     content = io.BytesIO()
     with (
@@ -94,10 +69,6 @@ def write_file(calls: Iterable[Call], columns: tuple[str, ...]) -> ResultFile:
 
 
 def columns_for(start: datetime, end: datetime) -> tuple[str, ...]:
-    """Return the columns of a file. Files of the day of the real sample have the older format.
-
-    :param start: the start of the window, UTC.
-    :param end: the end of the window, UTC.
-    """
+    """Return the columns of a window's file. Files of the day of the real sample have the older format."""
     is_old = start >= SAMPLE_DAY and end <= SAMPLE_DAY + timedelta(days=1)
     return COLUMNS[:SAMPLE_COLUMNS] if is_old else COLUMNS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import uuid
 from collections.abc import Mapping
@@ -19,7 +20,6 @@ from airflow_provider_flowroute.simulator.middleware import (
     close_connection,
     current_record,
 )
-from airflow_provider_flowroute.simulator.result_file import etag_of
 from airflow_provider_flowroute.simulator.state import AccountState
 
 _BUCKET = "/flowroute-cdrexports/"
@@ -80,7 +80,7 @@ async def _send(
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": "application/x-gzip",
-        "ETag": etag_of(content),
+        "ETag": f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"',
         "Last-Modified": format_datetime(
             (export.completed_at or export.requested_at).replace(microsecond=0), usegmt=True
         ),
