@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hmac
 import json
+import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from email.utils import format_datetime
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 from aiohttp import web
@@ -20,7 +20,6 @@ from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExpor
 from airflow_provider_flowroute.simulator.faults import EXPORT_FAULTS
 from airflow_provider_flowroute.simulator.middleware import build_middleware
 from airflow_provider_flowroute.simulator.state import AccountState
-from airflow_provider_flowroute.simulator.validation import RefusedError
 
 CONTROL_PATH = "/_simulator"
 _MEDIA_TYPE = "application/vnd.api+json"
@@ -30,14 +29,11 @@ _MAX_BODY_BYTES = 1024**2
 
 
 class Api:
-    """The API of one account.
-
-    :param state: the state of the account.
-    """
+    """The API of one account."""
 
     def __init__(self, state: AccountState) -> None:
         self._state = state
-        self._credentials = f"{state.access_key}:{state.secret_key}".encode()
+        self._credentials = base64.b64encode(f"{state.access_key}:{state.secret_key}".encode()).decode()
 
     def application(self) -> web.Application:
         """Build the web application."""
@@ -52,13 +48,9 @@ class Api:
     @web.middleware
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/v2/"):
-            scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-            try:
-                credentials = base64.b64decode(encoded.strip(), validate=True)
-            except ValueError:
-                credentials = b""
-            if scheme.lower() != "basic" or not hmac.compare_digest(credentials, self._credentials):
-                raise RefusedError(401, "The access key or the secret key is not valid.")
+            scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+            if (scheme.lower(), credentials.strip()) != ("basic", self._credentials):
+                raise web.HTTPUnauthorized(reason="The access key or the secret key is not valid.")
         return await handler(request)
 
     async def _set_date(self, _: web.Request, response: web.StreamResponse) -> None:
@@ -66,7 +58,7 @@ class Api:
 
     async def _create(self, request: web.Request) -> web.Response:
         if request.content_type not in (_MEDIA_TYPE, _PUBLISHED_MEDIA_TYPE):
-            raise RefusedError(415, f"Content-Type must be {_MEDIA_TYPE}.")
+            raise web.HTTPUnsupportedMediaType(reason=f"Content-Type must be {_MEDIA_TYPE}.")
         parsed = validation.parse_create(await request.read())
         export = await asyncio.to_thread(
             self._state.exports.create,
@@ -93,7 +85,7 @@ class Api:
     async def _show(self, request: web.Request) -> web.Response:
         export = await asyncio.to_thread(self._state.exports.read, request.match_info["id"])
         if export is None:
-            raise RefusedError(404, "The requested CDR export does not exist.")
+            raise web.HTTPNotFound(reason="The requested CDR export does not exist.")
         return _json_response(200, serializers.shown(export, self._state, self._link(export)))
 
     def _link(self, export: SimulatedExport) -> str | None:
@@ -130,11 +122,13 @@ def _classify(request: web.Request) -> str | None:
 
 
 def _error_response(status: int, detail: str, headers: Mapping[str, str]) -> web.Response:
-    try:
-        title = HTTPStatus(status).phrase
-    except ValueError:
-        title = "Error"
-    return _json_response(status, serializers.errors(status, title, detail), headers)
+    error = {
+        "id": str(uuid.uuid4()),
+        "status": status,
+        "title": responses.get(status, "Error"),
+        "detail": detail,
+    }
+    return _json_response(status, {"errors": [error]}, headers)
 
 
 def _json_response(status: int, body: object, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -15,7 +15,6 @@ from airflow_provider_flowroute.simulator.faults import REQUEST_FAULTS, Fault
 from airflow_provider_flowroute.simulator.held_requests import HeldRequests
 from airflow_provider_flowroute.simulator.request_log import RecordedRequest
 from airflow_provider_flowroute.simulator.state import AccountState
-from airflow_provider_flowroute.simulator.validation import RefusedError
 
 #: Builds an error response in the format of one port: status, detail, additional headers.
 ErrorResponse = Callable[[int, str, Mapping[str, str]], web.StreamResponse]
@@ -24,6 +23,8 @@ Respond = Callable[[], Awaitable[web.StreamResponse]]
 #: The record of the current request, for a handler that sends its response itself.
 current_record: ContextVar[RecordedRequest] = ContextVar("current_record")
 
+#: The headers of an HTTP error that its response has in any format.
+_KEPT_HEADERS = ("Allow", "Content-Range")
 _HTML = "<!DOCTYPE html><html><head><title>Please sign in</title></head><body><h1>Please sign in</h1></body></html>"
 
 
@@ -48,11 +49,9 @@ def build_middleware(
         async def respond() -> web.StreamResponse:
             try:
                 return await handler(request)
-            except RefusedError as refused:
-                return error_response(refused.status, refused.detail, {})
             except web.HTTPException as error:
-                allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-                return error_response(error.status, error.reason, allow)
+                headers = {name: error.headers[name] for name in _KEPT_HEADERS if name in error.headers}
+                return error_response(error.status, error.reason, headers)
 
         try:
             fault = state.faults.take(on, REQUEST_FAULTS)

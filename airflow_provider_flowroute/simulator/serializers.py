@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -22,16 +21,6 @@ CALLBACK_URL_ECHOES = ("exact", "trailing_slash", "escaped", "null", "omitted")
 _WINDOW = ("start_call_start_time", "start_call_end_time")
 _OTHER_ZONE = timezone(timedelta(hours=3))
 _SIX_PLACES = Decimal("0.000001")
-
-
-def errors(status: int, title: str, detail: str) -> dict[str, Any]:
-    """Return the body of an error response.
-
-    :param status: the HTTP status.
-    :param title: its reason phrase.
-    :param detail: the cause.
-    """
-    return {"errors": [{"id": str(uuid.uuid4()), "status": status, "title": title, "detail": detail}]}
 
 
 def created(export: SimulatedExport, state: AccountState) -> dict[str, Any]:

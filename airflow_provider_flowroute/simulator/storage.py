@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import uuid
 from collections.abc import Mapping
 from email.utils import format_datetime
@@ -36,10 +35,7 @@ _CODES = {
 
 
 class Storage:
-    """The storage of the account's files.
-
-    :param state: the state of the account.
-    """
+    """The storage of the account's files."""
 
     def __init__(self, state: AccountState) -> None:
         self._state = state
@@ -52,17 +48,17 @@ class Storage:
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if "Authorization" in request.headers:
-            return _error_response(400, "A presigned link must not have an Authorization header.", {})
+            raise web.HTTPBadRequest(reason="A presigned link must not have an Authorization header.")
         key = request.match_info["key"]
         export = self._state.exports.find_object(key)
         if export is None:
-            return _error_response(404, "The key does not exist.", {})
+            raise web.HTTPNotFound(reason="The key does not exist.")
         if not self._state.presigner.is_signed(key, request.query):
-            return _error_response(403, "The signature does not match this request.", {})
+            raise web.HTTPForbidden(reason="The signature does not match this request.")
         if self._state.faults.take("download", ["expired_link"]):
             self._state.presigner.revoke(request.query)
         if self._state.presigner.is_expired(request.query, export.expires_at):
-            return _error_response(403, "Request has expired", {})
+            raise web.HTTPForbidden(reason="Request has expired")
         file = await asyncio.to_thread(self._state.exports.file, export.id)
         self._state.exports.count_download(export.id)
         return await _send(request, export, file.content, self._state.faults.take("download", FILE_FAULTS))
@@ -85,13 +81,14 @@ async def _send(
             (export.completed_at or export.requested_at).replace(microsecond=0), usegmt=True
         ),
     }
-    part = _range(request, headers, len(content))
-    if part is not None and not part:
-        return _error_response(
-            416, "The object does not have the requested bytes.", {"Content-Range": f"bytes */{len(content)}"}
-        )
     status = 200
+    part = _range(request, headers, len(content))
     if part is not None:
+        if not part:
+            raise web.HTTPRequestRangeNotSatisfiable(
+                reason="The object does not have the requested bytes.",
+                headers={"Content-Range": f"bytes */{len(content)}"},
+            )
         status = 206
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(content)}"
         content = content[part.start : part.stop]
@@ -132,17 +129,15 @@ async def _send_without_length(
 
 def _range(request: web.Request, headers: Mapping[str, str], size: int) -> range | None:
     """Return the requested bytes: None for all bytes, an empty range if the object does not have them."""
-    match = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", request.headers.get("Range", "").strip())
-    if match is None or match.group(0) == "bytes=-":
+    same = request.headers.get("If-Range", headers["ETag"]) in (headers["ETag"], headers["Last-Modified"])
+    wanted = request.headers.get("Range")
+    if wanted is None or not same:
         return None
-    if request.headers.get("If-Range", headers["ETag"]) not in (headers["ETag"], headers["Last-Modified"]):
+    try:
+        # aiohttp reads "the last 0 bytes" as "all bytes".
+        return range(0) if wanted == "bytes=-0" else range(size)[request.http_range]
+    except ValueError:  # an invalid range has no effect
         return None
-    first, last = match.groups()
-    if not first:
-        return range(max(0, size - int(last)), size)
-    if last and int(last) < int(first):
-        return None
-    return range(int(first), min(int(last) + 1, size) if last else size)
 
 
 def _classify(request: web.Request) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from typing import Any, NoReturn
 
-from airflow_provider_flowroute.simulator import filters
+from aiohttp import web
+
+from airflow_provider_flowroute.simulator.filters import FILTERS
 
 LONGEST_WINDOW = timedelta(days=92)
 STATUSES = ("processing", "completed", "failed")
@@ -19,29 +19,9 @@ STATUSES = ("processing", "completed", "failed")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
-class RefusedError(Exception):
-    """A request that is answered with an error.
-
-    :param status: the HTTP status.
-    :param detail: the cause.
-    """
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.title = HTTPStatus(status).phrase
-
-
 @dataclass(frozen=True)
 class ExportRequest:
-    """A valid request to create an export.
-
-    :param start: the start of the window, UTC.
-    :param end: the end of the window, UTC.
-    :param filter_parameters: the filters as sent, including the window.
-    :param callback_url: where to send the callback.
-    """
+    """A valid request to create an export. The window is in UTC; the filters are as sent, with the window."""
 
     start: datetime
     end: datetime
@@ -51,12 +31,7 @@ class ExportRequest:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the list of exports.
-
-    :param status: only list exports with this status.
-    :param limit: the maximum number of exports.
-    :param offset: the number of exports to skip.
-    """
+    """A page of the list of exports, or of those with a status."""
 
     status: str | None
     limit: int
@@ -64,17 +39,13 @@ class Page:
 
 
 def parse_create(body: bytes) -> ExportRequest:
-    """Parse and validate the body of a request to create an export.
-
-    :param body: the body as received.
-    :raises RefusedError: if the body is not valid.
-    """
+    """Parse the body of a request to create an export, or raise an HTTP error."""
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise RefusedError(400, "The request body is not valid JSON.") from None
+        raise web.HTTPBadRequest(reason="The request body is not valid JSON.") from None
     if not isinstance(document, dict):
-        raise RefusedError(400, "The request body must be a JSON object.")
+        raise web.HTTPBadRequest(reason="The request body must be a JSON object.")
     data = _object(document, "data")
     if _required(data, "type") != "cdrexport":
         _invalid("type must be cdrexport.")
@@ -84,17 +55,14 @@ def parse_create(body: bytes) -> ExportRequest:
         _invalid("callback_url must be an HTTP or HTTPS URL.")
     filter_parameters = _object(attributes, "filter_parameters")
     start, end = _window(filter_parameters)
-    for name, value in filter_parameters.items():
-        _validate_filter(name, value)
+    for name, ((expected, is_valid), _) in FILTERS.items():
+        if name in filter_parameters and not is_valid(filter_parameters[name]):
+            _invalid(f"{name} must be {expected}.")
     return ExportRequest(start, end, filter_parameters, callback_url)
 
 
 def parse_page(query: Mapping[str, str]) -> Page:
-    """Parse and validate the query of a request to list the exports.
-
-    :param query: the query parameters.
-    :raises RefusedError: if a parameter is not valid.
-    """
+    """Parse the query of a request to list the exports, or raise an HTTP error."""
     status = query.get("status") or None
     if status is not None and status not in STATUSES:
         _invalid(f"status must be one of {', '.join(STATUSES)}.")
@@ -109,12 +77,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _invalid(detail: str) -> NoReturn:
-    raise RefusedError(422, f"Invalid value: {detail}")
+    raise web.HTTPUnprocessableEntity(reason=f"Invalid value: {detail}")
 
 
 def _required(parent: Mapping[str, Any], name: str) -> Any:
     if name not in parent:
-        raise RefusedError(422, f"Missing required parameter: {name}.")
+        raise web.HTTPUnprocessableEntity(reason=f"Missing required parameter: {name}.")
     return parent[name]
 
 
@@ -148,23 +116,6 @@ def _instant(filter_parameters: Mapping[str, Any], name: str) -> datetime:
         except ValueError:
             pass
     _invalid(f"{name} is improperly formatted.")
-
-
-def _validate_filter(name: str, value: object) -> None:
-    if name in filters.LISTS:
-        if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
-            _invalid(f"{name} must be an array of strings.")
-    elif name in filters.NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            _invalid(f"{name} must be a number.")
-    elif name in filters.FLAGS:
-        if not isinstance(value, bool):
-            _invalid(f"{name} must be a boolean.")
-    elif name in filters.TEXTS:
-        if not isinstance(value, str):
-            _invalid(f"{name} must be a string.")
-    elif name == "direction" and value not in filters.DIRECTIONS:
-        _invalid("direction must be either inbound or outbound.")
 
 
 def _integer(query: Mapping[str, str], name: str, default: int) -> int:
