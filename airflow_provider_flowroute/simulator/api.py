@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from email.utils import format_datetime
 from http.client import responses
@@ -16,8 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from airflow_provider_flowroute.simulator import serializers, validation
-from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
-from airflow_provider_flowroute.simulator.faults import EXPORT_FAULTS
+from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.middleware import build_middleware
 from airflow_provider_flowroute.simulator.state import AccountState
 
@@ -26,6 +25,13 @@ _MEDIA_TYPE = "application/vnd.api+json"
 #: The curl example that Flowroute publishes has this content type.
 _PUBLISHED_MEDIA_TYPE = "application/vnd+api.json"
 _MAX_BODY_BYTES = 1024**2
+#: What a fault changes in the next export.
+_EXPORT_FAULTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "failed_export": lambda: {"final_status": "failed"},
+    "unknown_status": lambda status: {"final_status": status},
+    "wrong_num_calls": lambda delta: {"num_calls_off": delta},
+    "wrong_total_cost": lambda delta: {"total_cost_off": Decimal(str(delta))},
+}
 
 
 class Api:
@@ -60,14 +66,8 @@ class Api:
         if request.content_type not in (_MEDIA_TYPE, _PUBLISHED_MEDIA_TYPE):
             raise web.HTTPUnsupportedMediaType(reason=f"Content-Type must be {_MEDIA_TYPE}.")
         parsed = validation.parse_create(await request.read())
-        export = await asyncio.to_thread(
-            self._state.exports.create,
-            parsed.start,
-            parsed.end,
-            parsed.filter_parameters,
-            parsed.callback_url,
-            self._take_outcome(),
-        )
+        export = await asyncio.to_thread(self._state.exports.create, parsed, self._take_changes())
+        self._state.export_created.set()
         return _json_response(201, serializers.created(export, self._state))
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -93,23 +93,13 @@ class Api:
             return None
         return self._state.presigner.sign(self._state.download_origin, export.object_key, export.expires_at)
 
-    def _take_outcome(self) -> Outcome:
-        """Take the pending faults that change how the next export ends."""
+    def _take_changes(self) -> dict[str, Any]:
+        """Take the pending faults that change how the next export ends. Several of them can be combined."""
         changes: dict[str, Any] = {}
-        for name in EXPORT_FAULTS:
-            fault = self._state.faults.take("create", [name])
-            if fault is None:
-                continue
-            match name:
-                case "failed_export":
-                    changes["status"] = "failed"
-                case "unknown_status":
-                    changes["status"] = fault.options["status"]
-                case "wrong_num_calls":
-                    changes["num_calls_off"] = fault.options["delta"]
-                case _:
-                    changes["total_cost_off"] = Decimal(str(fault.options["delta"]))
-        return Outcome(**changes)
+        for name, change in _EXPORT_FAULTS.items():
+            if fault := self._state.faults.take("create", [name]):
+                changes |= change(**fault.options)
+        return changes
 
 
 def _classify(request: web.Request) -> str | None:

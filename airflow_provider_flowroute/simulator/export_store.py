@@ -5,115 +5,77 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_flowroute.simulator import persistence
 from airflow_provider_flowroute.simulator.calls import generate_calls
-from airflow_provider_flowroute.simulator.exports import Outcome, SimulatedExport
+from airflow_provider_flowroute.simulator.exports import SimulatedExport, load_exports, save_exports
 from airflow_provider_flowroute.simulator.filters import build_predicate
 from airflow_provider_flowroute.simulator.result_file import ResultFile, columns_for, write_file
+from airflow_provider_flowroute.simulator.validation import ExportRequest
 
 _FIRST_ID = 38647
-_MAX_CACHED_FILES = 16
 _MAX_SETTING = 1e9
 
 
+@dataclass
 class ExportStore:
-    """The exports of an account, and the account's clock. Safe to use from any thread.
+    """The exports of an account, and the account's clock. Safe to use from any thread."""
 
-    :param seed: selects the call history.
-    :param calls_per_day: the mean number of calls in a UTC day.
-    :param processing_seconds: how long an export stays ``processing``; infinity: until :meth:`end_now`.
-    :param link_seconds: how long the links of a completed export are valid.
-    :param state: a file that keeps the exports between runs.
-    :raises ValueError: if a number is out of range, or the file cannot be read.
-    """
+    seed: int
+    calls_per_day: float
+    processing_seconds: float
+    link_seconds: float
+    state_file: Path | None
+    #: Called with each ended export, in the thread that ended it.
+    on_ended: Callable[[SimulatedExport], None]
+    #: How many seconds the account's clock is ahead of this machine's.
+    clock_ahead: float = 0.0
 
-    def __init__(
-        self,
-        *,
-        seed: int = 1,
-        calls_per_day: float = 200,
-        processing_seconds: float = 0.0,
-        link_seconds: float = 259200,
-        state: str | Path | None = None,
-    ) -> None:
-        for name, number in (
-            ("calls_per_day", calls_per_day),
-            ("processing_seconds", processing_seconds),
-            ("link_seconds", link_seconds),
-        ):
+    def __post_init__(self) -> None:
+        for name in ("calls_per_day", "processing_seconds", "link_seconds"):
+            number = getattr(self, name)
             maximum = math.inf if name == "processing_seconds" else _MAX_SETTING
             if not 0 <= number <= maximum:
                 raise ValueError(
                     f"The simulator's {name} must be a number from 0 to {maximum:g}, not {number}."
                 )
-        self.seed = seed
-        self.calls_per_day = calls_per_day
-        self.processing_seconds = processing_seconds
-        self.link_seconds = link_seconds
-        #: How many seconds the account's clock is ahead of this machine's.
-        self.clock_ahead = 0.0
-        #: Called with each new export and each ended export, in the thread that created or ended it.
-        self.on_created: Callable[[SimulatedExport], None] | None = None
-        self.on_ended: Callable[[SimulatedExport], None] | None = None
         self._exports: dict[str, SimulatedExport] = {}
         self._next_id = _FIRST_ID
         self._lock = threading.RLock()
         # Writing a file is slow. This lock covers it, so that _lock is only held briefly.
         self._ending = threading.Lock()
-        self._files: OrderedDict[str, ResultFile] = OrderedDict()
-        self._state = Path(state) if state is not None else None
-        if self._state and self._state.exists():
-            self._next_id, self._exports = persistence.load(self._state)
+        self._cached_file = lru_cache(maxsize=16)(self._write_file)
+        if self.state_file and self.state_file.exists():
+            self._next_id, self._exports = load_exports(self.state_file)
 
     def now(self) -> datetime:
         """Return the time of the account's clock, UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_ahead)
 
-    def create(
-        self,
-        start: datetime,
-        end: datetime,
-        filter_parameters: dict[str, Any],
-        callback_url: str | None,
-        outcome: Outcome,
-    ) -> SimulatedExport:
-        """Create an export and return a copy of it.
-
-        :param start: the start of the window, UTC.
-        :param end: the end of the window, UTC.
-        :param filter_parameters: the filters as sent.
-        :param callback_url: where to send the callback.
-        :param outcome: how the export ends.
-        """
+    def create(self, request: ExportRequest, changes: Mapping[str, Any]) -> SimulatedExport:
+        """Create an export with the changes that faults require, and return a copy of it."""
         now = self.now()
         endless = self.processing_seconds > _MAX_SETTING
         with self._lock:
             export = SimulatedExport(
                 id=str(self._next_id),
                 status="processing",
-                start=start,
-                end=end,
-                filter_parameters=filter_parameters,
-                callback_url=callback_url,
                 requested_at=now,
                 due=None if endless else now + timedelta(seconds=self.processing_seconds),
                 seed=self.seed,
                 calls_per_day=self.calls_per_day,
-                outcome=outcome,
+                **vars(request),
+                **changes,
             )
             self._next_id += 1
             self._exports[export.id] = export
             self.save()
-            created = copy.deepcopy(export)
-        if self.on_created:
-            self.on_created(created)
-        return created
+            return copy.deepcopy(export)
 
     def all(self) -> list[SimulatedExport]:
         """Return copies of all exports in their current state, in order of creation."""
@@ -122,10 +84,7 @@ class ExportStore:
             return copy.deepcopy(list(self._exports.values()))
 
     def read(self, export_id: str) -> SimulatedExport | None:
-        """Return a copy of an export as the status request does, and count the request.
-
-        :param export_id: the ID of the export.
-        """
+        """Return a copy of an export as the status request does, and count the request."""
         self.end_due()
         with self._lock:
             export = self._exports.get(export_id)
@@ -135,19 +94,13 @@ class ExportStore:
             return copy.deepcopy(export)
 
     def count_download(self, export_id: str) -> None:
-        """Count a download of an export's file.
-
-        :param export_id: the ID of the export.
-        """
+        """Count a download of an export's file."""
         with self._lock:
             if export_id in self._exports:
                 self._exports[export_id].downloads += 1
 
     def find_object(self, key: str) -> SimulatedExport | None:
-        """Find the completed export whose file has a key in the storage.
-
-        :param key: the object's key.
-        """
+        """Find the completed export whose file has a key in the storage."""
         with self._lock:
             exports = self._exports.values()
             found = (export for export in exports if export.totals and export.object_key == key)
@@ -157,27 +110,17 @@ class ExportStore:
         """End every export whose processing time is over."""
         with self._ending:
             now = self.now()
-            with self._lock:
-                due = [
-                    (export, export.due) for export in self._processing() if export.due and export.due <= now
-                ]
-            for export, instant in due:
-                self._end(export, export.outcome.status, instant)
+            for due, export in self._scheduled():
+                if due <= now:
+                    self._end(export, export.final_status, due)
 
     def seconds_to_next(self) -> float | None:
         """Return the seconds until the next export ends; None if no export ends by itself."""
-        with self._lock:
-            instants = [export.due for export in self._processing() if export.due]
-        return max(0.0, (min(instants) - self.now()).total_seconds()) if instants else None
+        next_due = min((due for due, _ in self._scheduled()), default=None)
+        return (next_due - self.now()).total_seconds() if next_due else None
 
     def end_now(self, export_id: str, status: str) -> None:
-        """End an export that is processing.
-
-        :param export_id: the ID of the export.
-        :param status: the status it ends with.
-        :raises KeyError: if the account has no such export.
-        :raises ValueError: if the export has ended.
-        """
+        """End a processing export with a status."""
         with self._ending:
             export = self._get(export_id)
             if export.status != "processing":
@@ -187,33 +130,31 @@ class ExportStore:
             self._end(export, status, self.now())
 
     def file(self, export_id: str) -> ResultFile:
-        """Return the file of an export.
-
-        :param export_id: the ID of a completed export.
-        :raises KeyError: if the account has no such export.
-        :raises ValueError: if the export is not completed.
-        """
+        """Return the file of a completed export."""
         self.end_due()
         export = self._get(export_id)
         if export.totals is None:
             raise ValueError(f"Export {export_id} is {export.status}: only a completed export has a file.")
-        return self._file(export)
+        return self._cached_file(export_id)
 
     def reset(self) -> None:
         """Delete every export. IDs continue, so that an old ID never names a new export."""
         with self._ending, self._lock:
             self._exports.clear()
-            self._files.clear()
+            self._cached_file.cache_clear()
             self.save()
 
     def save(self) -> None:
         """Write the state file, if there is one."""
-        if self._state:
+        if self.state_file:
             with self._lock:
-                persistence.save(self._state, self._next_id, self._exports)
+                save_exports(self.state_file, self._next_id, self._exports)
 
-    def _processing(self) -> list[SimulatedExport]:
-        return [export for export in self._exports.values() if export.status == "processing"]
+    def _scheduled(self) -> list[tuple[datetime, SimulatedExport]]:
+        """Return the processing exports that end by themselves, with the time of their end."""
+        with self._lock:
+            processing = (export for export in self._exports.values() if export.status == "processing")
+            return [(export.due, export) for export in processing if export.due]
 
     def _get(self, export_id: str) -> SimulatedExport:
         with self._lock:
@@ -223,7 +164,7 @@ class ExportStore:
             return self._exports[export_id]
 
     def _end(self, export: SimulatedExport, status: str, when: datetime) -> None:
-        file = self._file(export) if status == "completed" else None
+        file = self._cached_file(export.id) if status == "completed" else None
         with self._lock:
             export.status = status
             export.completed_at = when
@@ -232,22 +173,13 @@ class ExportStore:
                 export.expires_at = when + timedelta(seconds=self.link_seconds)
             self.save()
             ended = copy.deepcopy(export)
-        if self.on_ended:
-            self.on_ended(ended)
+        self.on_ended(ended)
 
-    def _file(self, export: SimulatedExport) -> ResultFile:
-        """Return the file from the cache, or write it again with the same bytes."""
-        with self._lock:
-            if file := self._files.get(export.id):
-                self._files.move_to_end(export.id)
-                return file
+    def _write_file(self, export_id: str) -> ResultFile:
+        """Write the file of an export. It has the same bytes each time."""
+        export = self._get(export_id)
         calls = generate_calls(
             export.seed, export.calls_per_day, export.start, export.end, export.requested_at
         )
         selected = filter(build_predicate(export.filter_parameters), calls)
-        file = write_file(selected, columns_for(export.start, export.end))
-        with self._lock:
-            self._files[export.id] = file
-            while len(self._files) > _MAX_CACHED_FILES:
-                self._files.popitem(last=False)
-        return file
+        return write_file(selected, columns_for(export.start, export.end))

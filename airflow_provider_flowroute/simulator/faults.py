@@ -137,8 +137,6 @@ KINDS: dict[str, Kind] = {
 
 #: Faults that affect the response to a request.
 REQUEST_FAULTS = tuple(name for name, kind in KINDS.items() if "status" in kind.can_be_on)
-#: Faults that change how an export ends. Several of them can affect the same create request.
-EXPORT_FAULTS = tuple(name for name, kind in KINDS.items() if kind.can_be_on == CREATE)
 #: Faults that affect the content of a download.
 FILE_FAULTS = tuple(
     name for name, kind in KINDS.items() if kind.can_be_on == DOWNLOAD and name != "expired_link"

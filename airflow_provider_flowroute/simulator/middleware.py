@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from airflow_provider_flowroute.simulator.faults import REQUEST_FAULTS, Fault
-from airflow_provider_flowroute.simulator.held_requests import HeldRequests
-from airflow_provider_flowroute.simulator.request_log import RecordedRequest
+from airflow_provider_flowroute.simulator.request_log import RecordedRequest, RequestLog
 from airflow_provider_flowroute.simulator.state import AccountState
 
 #: Builds an error response in the format of one port: status, detail, additional headers.
@@ -33,9 +32,7 @@ def build_middleware(
 ) -> Middleware:
     """Build the middleware of one port.
 
-    :param state: the state of the account.
     :param classify: returns the name of the API operation; None if the request is not recorded.
-    :param error_response: builds an error response.
     """
 
     @web.middleware
@@ -54,9 +51,8 @@ def build_middleware(
                 return error_response(error.status, error.reason, headers)
 
         try:
-            fault = state.faults.take(on, REQUEST_FAULTS)
-            if fault:
-                response = await _apply(fault, on, request, respond, error_response, state.held_requests)
+            if fault := state.faults.take(on, REQUEST_FAULTS):
+                response = await _apply(fault, record, request, respond, error_response, state.request_log)
             else:
                 response = await respond()
             if response is None:
@@ -71,16 +67,17 @@ def build_middleware(
 
 async def _apply(
     fault: Fault,
-    on: str,
+    record: RecordedRequest,
     request: web.Request,
     respond: Respond,
     error_response: ErrorResponse,
-    held_requests: HeldRequests,
+    request_log: RequestLog,
 ) -> web.StreamResponse | None:
     """Respond as the fault requires; return None if the connection is closed without a response."""
     options = fault.options
-    # The response to a download is sent while it is built, so "after" does not apply to it.
-    after = options.get("after") and on != "download"
+    # The response to a download is sent while it is built, so a fault cannot come after it.
+    is_download = record.on == "download"
+    after = options.get("after") and not is_download
     match fault.name:
         case "lost_reply":
             await respond()
@@ -90,10 +87,12 @@ async def _apply(
             _reset_connection(request)
             return None
         case "slow_reply":
-            return await _respond_late(on, respond, options["seconds"])
+            response = None if is_download else await respond()
+            await asyncio.sleep(options["seconds"])
+            return response or await respond()
         case "held_request":
             response = await respond() if after else None
-            if not await held_requests.hold(request, current_record.get()):
+            if not await request_log.hold(request, record):
                 return None
             return response or await respond()
         case "rate_limit":
@@ -104,10 +103,8 @@ async def _apply(
             if after:
                 await respond()
             return error_response(options["status"], options["detail"], {})
-        case "unauthorized":
-            return error_response(401, options["detail"], {})
-        case "forbidden":
-            return error_response(403, options["detail"], {})
+        case "unauthorized" | "forbidden" as name:
+            return error_response(401 if name == "unauthorized" else 403, options["detail"], {})
         case "html_reply":
             return web.Response(text=_HTML, content_type="text/html")
         case _:
@@ -116,10 +113,7 @@ async def _apply(
 
 
 def close_connection(request: web.Request) -> None:
-    """Close the connection of a request after the written data is sent.
-
-    :param request: the request.
-    """
+    """Close the connection of a request after the written data is sent."""
     if request.transport:
         request.transport.close()
 
@@ -129,12 +123,3 @@ def _reset_connection(request: web.Request) -> None:
         sock = request.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
-
-
-async def _respond_late(on: str, respond: Respond, seconds: float) -> web.StreamResponse:
-    if on == "download":
-        await asyncio.sleep(seconds)
-        return await respond()
-    response = await respond()
-    await asyncio.sleep(seconds)
-    return response

@@ -1,7 +1,8 @@
-"""The recorded requests to both ports, in order of arrival."""
+"""The requests to both ports, in order of arrival, and those that a fault holds without an answer."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import threading
 from collections import deque
@@ -12,6 +13,8 @@ from typing import Any
 from aiohttp import web
 
 _MAX_RECORDS = 10_000
+#: Seconds between two checks whether the client of a held request is still connected.
+_POLL_SECONDS = 0.05
 
 
 @dataclass
@@ -49,6 +52,7 @@ class RequestLog:
 
     def __init__(self, on_request: Callable[[RecordedRequest], None] | None = None) -> None:
         self._requests: deque[RecordedRequest] = deque(maxlen=_MAX_RECORDS)
+        self._held: dict[int, RecordedRequest] = {}
         self._lock = threading.Lock()
         self._on_request = on_request
 
@@ -56,7 +60,6 @@ class RequestLog:
         """Record a new request.
 
         :param on: the name of the API operation.
-        :param request: the request.
         """
         headers = {name.lower(): value for name, value in request.headers.items()}
         has_authorization = "authorization" in headers
@@ -69,12 +72,29 @@ class RequestLog:
         return record
 
     def end(self, record: RecordedRequest) -> None:
-        """Report that a request has been answered.
-
-        :param record: the record from :meth:`begin`.
-        """
+        """Report that a request has been answered."""
         if self._on_request:
             self._on_request(replace(record))
+
+    async def hold(self, request: web.Request, record: RecordedRequest) -> bool:
+        """Hold a request until it is released or its client disconnects. Return whether it is connected."""
+        with self._lock:
+            self._held[id(record)] = record
+        while id(record) in self._held and _is_connected(request):
+            await asyncio.sleep(_POLL_SECONDS)
+        with self._lock:
+            self._held.pop(id(record), None)
+        return _is_connected(request)
+
+    def held(self) -> list[RecordedRequest]:
+        """Return copies of the requests that are held now, oldest first."""
+        with self._lock:
+            return copy.deepcopy(list(self._held.values()))
+
+    def release(self) -> None:
+        """Release every held request."""
+        with self._lock:
+            self._held.clear()
 
     def all(self) -> list[RecordedRequest]:
         """Return copies of the recorded requests, oldest first."""
@@ -85,3 +105,7 @@ class RequestLog:
         """Delete every record."""
         with self._lock:
             self._requests.clear()
+
+
+def _is_connected(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()

@@ -128,9 +128,9 @@ def _sums(export: SimulatedExport) -> dict[str, Any]:
     if totals is None:
         return dict.fromkeys((*SUMS, "num_calls", "billed_minutes"))
     amounts = dict(totals.money)
-    amounts["total_cost"] += export.outcome.total_cost_off
+    amounts["total_cost"] += export.total_cost_off
     return {name: _money(amount) for name, amount in amounts.items()} | {
-        "num_calls": totals.num_calls + export.outcome.num_calls_off,
+        "num_calls": totals.num_calls + export.num_calls_off,
         "billed_minutes": round(totals.billed_seconds / 60, 2),
     }
 

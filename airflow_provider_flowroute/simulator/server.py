@@ -9,7 +9,6 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from aiohttp import web
@@ -78,14 +77,13 @@ class FlowrouteSimulator:
         self.secret_key = secret_key
         self._ports = {"port": port, "download_port": download_port}
         exports = ExportStore(
-            seed=seed,
-            calls_per_day=calls_per_day,
-            processing_seconds=processing_seconds,
-            link_seconds=link_seconds,
-            state=state,
+            seed,
+            calls_per_day,
+            processing_seconds,
+            link_seconds,
+            Path(state) if state is not None else None,
+            on_ended=lambda export: self._in_loop(self._send_callback, export),
         )
-        exports.on_created = lambda _: self._in_loop(self._wake)
-        exports.on_ended = lambda export: self._in_loop(self._send_callback, export)
         faults = FaultQueue()
         self._state = AccountState(
             access_key,
@@ -99,17 +97,13 @@ class FlowrouteSimulator:
         )
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._created = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._callback_tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> FlowrouteSimulator:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -126,11 +120,10 @@ class FlowrouteSimulator:
         self._state.url, self._state.download_origin = (
             f"http://{_HOST}:{sock.getsockname()[1]}" for sock in sockets
         )
-        self._loop = loop = asyncio.new_event_loop()
-        self._created, self._stopping = asyncio.Event(), asyncio.Event()
         ready = threading.Event()
+        serving = self._serve(sockets, ready)
         self._thread = threading.Thread(
-            target=self._run, args=(loop, sockets, ready), name="flowroute-simulator", daemon=True
+            target=asyncio.run, args=(serving,), name="flowroute-simulator", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -196,11 +189,11 @@ class FlowrouteSimulator:
     @property
     def held(self) -> list[RecordedRequest]:
         """Copies of the requests that the fault ``held_request`` currently holds."""
-        return self._state.held_requests.all()
+        return self._state.request_log.held()
 
     def release(self) -> None:
         """Release every held request."""
-        self._state.held_requests.release()
+        self._state.request_log.release()
 
     def csv(self, export_id: str) -> bytes:
         """Return the uncompressed file of an export. Faults do not change it.
@@ -264,21 +257,14 @@ class FlowrouteSimulator:
             with contextlib.suppress(RuntimeError):  # the loop was closed in the meantime
                 self._loop.call_soon_threadsafe(function, *args)
 
-    def _wake(self) -> None:
-        self._created.set()
-
     def _send_callback(self, export: SimulatedExport) -> None:
         task = asyncio.get_running_loop().create_task(self._state.callbacks.send(export))
         self._callback_tasks.add(task)
         task.add_done_callback(self._callback_tasks.discard)
 
-    def _run(
-        self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], ready: threading.Event
-    ) -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(self._serve(sockets, ready))
-
     async def _serve(self, sockets: list[socket.socket], ready: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._state.export_created, self._stopping = asyncio.Event(), asyncio.Event()
         api = Api(self._state).application()
         add_control(api, self._state)
         runners = [
@@ -298,11 +284,11 @@ class FlowrouteSimulator:
     async def _process(self) -> None:
         """End exports when they are due, without any request."""
         while True:
-            self._created.clear()
+            self._state.export_created.clear()
             await asyncio.to_thread(self._state.exports.end_due)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._state.exports.seconds_to_next()):
-                    await self._created.wait()
+                    await self._state.export_created.wait()
 
 
 def _listen(port: int, parameter: str) -> socket.socket:

@@ -14,11 +14,7 @@ from aiohttp import web
 
 from airflow_provider_flowroute.simulator.exports import SimulatedExport
 from airflow_provider_flowroute.simulator.faults import FILE_FAULTS, Fault
-from airflow_provider_flowroute.simulator.middleware import (
-    build_middleware,
-    close_connection,
-    current_record,
-)
+from airflow_provider_flowroute.simulator.middleware import build_middleware, close_connection, current_record
 from airflow_provider_flowroute.simulator.state import AccountState
 
 _BUCKET = "/flowroute-cdrexports/"
