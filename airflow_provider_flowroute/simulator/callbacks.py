@@ -42,13 +42,7 @@ class SentCallback:
 
 
 class Callbacks:
-    """Send callbacks, to this machine only, and record them. The records are readable from any thread.
-
-    :param faults: the pending faults.
-    :param retries: how many times a callback is repeated if the answer is not 200.
-    :param retry_seconds: the seconds between two repetitions.
-    :raises ValueError: if a number is negative.
-    """
+    """Send callbacks, to this machine only, and record them. The records are readable from any thread."""
 
     def __init__(self, faults: FaultQueue, retries: int, retry_seconds: float) -> None:
         for name, number in (("callback_retries", retries), ("callback_retry_seconds", retry_seconds)):
@@ -62,10 +56,7 @@ class Callbacks:
         self._lock = threading.Lock()
 
     async def send(self, export: SimulatedExport) -> None:
-        """Send the callback of an ended export, if it has a callback URL.
-
-        :param export: the ended export.
-        """
+        """Send the callback of an ended export, if it has a callback URL."""
         if export.callback_url is None or export.status not in ("completed", "failed"):
             return
         payload, resets = _payload(export), self._resets
@@ -109,10 +100,7 @@ class Callbacks:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL is on this machine.
-
-    :param url: the URL.
-    """
+    """Return whether a URL is on this machine."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -146,11 +134,6 @@ def _payload(export: SimulatedExport) -> dict[str, Any]:
         "url_override": export.callback_url,
         "version": "1.0",
     }
-    timestamp = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03}Z"
-    data = {
-        "attributes": attributes,
-        "id": event_id,
-        "type": "cdrexport_status_change",
-        "timestamp": timestamp,
-    }
-    return {"data": data}
+    timestamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    data = {"attributes": attributes, "id": event_id, "type": "cdrexport_status_change"}
+    return {"data": data | {"timestamp": timestamp}}

@@ -55,7 +55,7 @@ _SHARE_OF_WEEKDAY = (1.2, 1.25, 1.2, 1.2, 1.15, 0.6, 0.4)
 
 @dataclass(frozen=True)
 class Call:
-    """A call detail record: its fields by column, its destination's ISO 3166 code, its start and end (UTC)."""
+    """A call detail record: its fields by column, its destination's ISO 3166 code, its start and end."""
 
     row: dict[str, str]
     country: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 API = ("create", "status", "list")
 CREATE = ("create",)
@@ -16,43 +17,25 @@ CALLBACK = ("callback",)
 EVERYWHERE = (*API, *DOWNLOAD)
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of a fault.
-
-    :param default: its default value.
-    :param is_valid: tests whether a value is valid.
-    :param description: the valid values, for error messages.
-    """
+class Option(NamedTuple):
+    """An option of a fault: its default value, a test of other values, and its valid values in words."""
 
     default: Any
     is_valid: Callable[[Any], bool]
     description: str
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of fault.
-
-    :param can_be_on: the requests that it can affect.
-    :param default_on: the requests that it affects by default.
-    :param options: its options by name.
-    """
+class Kind(NamedTuple):
+    """A kind of fault: the requests that it can affect, those that it affects by default, and its options."""
 
     can_be_on: tuple[str, ...]
     default_on: tuple[str, ...]
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = MappingProxyType({})
 
 
 @dataclass
 class Fault:
-    """A pending fault.
-
-    :param name: its kind.
-    :param on: the requests that it affects.
-    :param times: how many more requests it affects; None for all.
-    :param options: the values of all its options.
-    """
+    """A pending fault. It affects ``times`` more requests; None for all."""
 
     name: str
     on: tuple[str, ...]
@@ -73,36 +56,30 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_money(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
     try:
         return Decimal(str(value)).is_finite()
     except InvalidOperation:
         return False
 
 
-def _text(default: str | None) -> Option:
+def _text(default: str) -> Option:
     return Option(default, lambda value: isinstance(value, str), "a string")
 
 
 _FRACTION = Option(0.5, lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1")
-_MAYBE_FRACTION = Option(
-    None, lambda value: value is None or _FRACTION.is_valid(value), "a number from 0 to below 1, or null"
-)
-_BYTES = Option(
-    None, lambda value: value is None or (_is_integer(value) and value >= 0), "a number of bytes, or null"
-)
 _SECONDS = Option(
     1.0, lambda value: _is_number(value) and 0 <= value < 86400, "a number of seconds below 86400"
 )
+_RETRY_AFTER = Option(None, lambda value: _is_number(value) and value >= 0, "a number of seconds, or null")
+_BYTES = Option(None, lambda value: _is_integer(value) and value >= 0, "a number of bytes, or null")
 _COUNT = Option(1, lambda value: _is_integer(value) and value > 0, "a whole number of 1 or more")
-_RETRY_AFTER = Option(
-    None, lambda value: value is None or (_is_number(value) and value >= 0), "a number of seconds, or null"
-)
 _STATUS = Option(
     500, lambda value: _is_integer(value) and 500 <= value <= 599, "an HTTP status from 500 to 599"
 )
 _AFTER = Option(False, lambda value: isinstance(value, bool), "true or false")
+_MAYBE_FRACTION = Option(None, _FRACTION.is_valid, f"{_FRACTION.description}, or null")
+_CALLS = Option(1, _is_integer, "a whole number")
+_MONEY = Option("0.010000", _is_money, 'an amount in USD such as "0.010000"')
 
 KINDS: dict[str, Kind] = {
     "lost_reply": Kind(API, CREATE),
@@ -121,10 +98,8 @@ KINDS: dict[str, Kind] = {
     "incomplete_list": Kind(LIST, LIST, {"count": _COUNT}),
     "failed_export": Kind(CREATE, CREATE),
     "unknown_status": Kind(CREATE, CREATE, {"status": _text("archived")}),
-    "wrong_num_calls": Kind(CREATE, CREATE, {"delta": Option(1, _is_integer, "a whole number")}),
-    "wrong_total_cost": Kind(
-        CREATE, CREATE, {"delta": Option("0.010000", _is_money, 'an amount in USD such as "0.010000"')}
-    ),
+    "wrong_num_calls": Kind(CREATE, CREATE, {"delta": _CALLS}),
+    "wrong_total_cost": Kind(CREATE, CREATE, {"delta": _MONEY}),
     "cut_download": Kind(DOWNLOAD, DOWNLOAD, {"after_bytes": _BYTES, "fraction": _FRACTION}),
     "truncated_gzip": Kind(DOWNLOAD, DOWNLOAD, {"fraction": _FRACTION}),
     "corrupt_gzip": Kind(DOWNLOAD, DOWNLOAD),
@@ -150,15 +125,8 @@ class FaultQueue:
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
-    def add(self, name: str, /, *, on: str | None = None, times: int | None = 1, **options: Any) -> Fault:
-        """Add a fault.
-
-        :param name: its kind, one of :data:`KINDS`.
-        :param on: the affected request; None for the default.
-        :param times: how many requests are affected; None for all.
-        :param options: its options.
-        :raises ValueError: if the kind, the request or an option is not valid.
-        """
+    def add(self, name: str, /, *, on: str | None = None, times: int | None = 1, **options: Any) -> None:
+        """Add a fault, as :meth:`FlowrouteSimulator.add_fault` describes."""
         kind = KINDS.get(name) if isinstance(name, str) else None
         if kind is None:
             raise ValueError(f"There is no fault {name!r}.\nKnown faults: {', '.join(sorted(KINDS))}.")
@@ -171,31 +139,20 @@ class FaultQueue:
                 f"The fault {name} has an invalid times: {times!r}.\nUse a whole number of 1 or more, or null."
             )
         for option, value in options.items():
-            self._validate(name, kind, option, value)
+            setting = kind.options.get(option)
+            if setting is None:
+                known = ", ".join(kind.options) or "none"
+                raise ValueError(f"The fault {name} has no option {option!r}.\nIts options: {known}.")
+            if value is not setting.default and not setting.is_valid(value):
+                raise ValueError(
+                    f"The fault {name} has an invalid {option}: {value!r}.\nUse {setting.description}."
+                )
         settings = {option: setting.default for option, setting in kind.options.items()} | options
-        fault = Fault(name, (on,) if on else kind.default_on, times, settings)
         with self._lock:
-            self._faults.append(fault)
-        return fault
+            self._faults.append(Fault(name, (on,) if on else kind.default_on, times, settings))
 
-    @staticmethod
-    def _validate(name: str, kind: Kind, option: str, value: Any) -> None:
-        setting = kind.options.get(option)
-        if setting is None:
-            known = ", ".join(kind.options) or "none"
-            raise ValueError(f"The fault {name} has no option {option!r}.\nIts options: {known}.")
-        if not setting.is_valid(value):
-            raise ValueError(
-                f"The fault {name} has an invalid {option}: {value!r}.\nUse {setting.description}."
-            )
-
-    def take(self, on: str, names: Iterable[str]) -> Fault | None:
-        """Take the first fault that affects a request.
-
-        :param on: the name of the request.
-        :param names: the kinds to consider.
-        """
-        names = tuple(names)
+    def take(self, on: str, names: Collection[str]) -> Fault | None:
+        """Take the first fault of some kinds that affects a request."""
         with self._lock:
             for fault in self._faults:
                 if fault.name in names and on in fault.on:

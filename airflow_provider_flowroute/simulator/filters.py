@@ -71,7 +71,7 @@ _FLAG: Kind = ("a boolean", lambda value: isinstance(value, bool))
 _TEXT: Kind = ("a string", lambda value: isinstance(value, str))
 _DIRECTION: Kind = ("either inbound or outbound", lambda value: value in ("inbound", "outbound"))
 
-#: The type of each parameter, and whether a call matches its value. Any other name is accepted without effect.
+#: The type of each parameter, and whether a call matches its value. Any other name has no effect.
 FILTERS: dict[str, tuple[Kind, Callable[[Call, Any], bool]]] = {
     "number_aliases": (_STRINGS, _one_of("number_alias")),
     "number_aliases_contains": (_STRINGS, _alias_contains),

@@ -80,11 +80,13 @@ class RequestLog:
         """Hold a request until it is released or its client disconnects. Return whether it is connected."""
         with self._lock:
             self._held[id(record)] = record
-        while id(record) in self._held and _is_connected(request):
-            await asyncio.sleep(_POLL_SECONDS)
-        with self._lock:
-            self._held.pop(id(record), None)
-        return _is_connected(request)
+        try:
+            while id(record) in self._held and _is_connected(request):
+                await asyncio.sleep(_POLL_SECONDS)
+            return _is_connected(request)
+        finally:
+            with self._lock:
+                self._held.pop(id(record), None)
 
     def held(self) -> list[RecordedRequest]:
         """Return copies of the requests that are held now, oldest first."""

@@ -25,7 +25,7 @@ SUMS = {
 
 @dataclass
 class Totals:
-    """The totals of an export: rows, billed seconds, and the exact sums in USD by their name in the resource."""
+    """The totals of an export: rows, billed seconds, and exact sums in USD by their name in the resource."""
 
     num_calls: int = 0
     billed_seconds: int = 0

@@ -24,41 +24,27 @@ _SIX_PLACES = Decimal("0.000001")
 
 
 def created(export: SimulatedExport, state: AccountState) -> dict[str, Any]:
-    """Return the body of a create response: the filters are attributes, ``filter_parameters`` has no window.
-
-    :param export: the new export.
-    :param state: the state of the account.
-    """
+    """Return the body of a create response: filters are attributes, ``filter_parameters`` has no window."""
     filters = {name: value for name, value in export.filter_parameters.items() if name not in _WINDOW}
     attributes = {
         **export.filter_parameters,
         **_callback_url(export, state),
         "status": "processing",
-        "download_url": None,
         "requested_at": _iso(export.requested_at),
         "created_at": _iso(export.requested_at, _OTHER_ZONE),
-        "expires_at": None,
-        "total_cost": None,
-        "usf_fees": None,
-        "ccrf": None,
-        "billed_minutes": None,
+        **dict.fromkeys(("download_url", "expires_at", "total_cost", "usf_fees", "ccrf", "billed_minutes")),
         "filter_parameters": filters,
     }
-    return {"data": _resource(export, export.id, state, attributes)}
+    return _resource(export, export.id, state, attributes)
 
 
 def shown(export: SimulatedExport, state: AccountState, download_url: str | None) -> dict[str, Any]:
-    """Return the body of a status response: flat, with lists of filters as text.
-
-    :param export: the export.
-    :param state: the state of the account.
-    :param download_url: the link to its file, if there is one.
-    """
+    """Return the body of a status response: flat, with lists of filters as text."""
     filters = {
         name: str(value) if isinstance(value, list) else value
         for name, value in export.filter_parameters.items()
     }
-    return {"data": _resource(export, export.id, state, _attributes(export, state, download_url, filters))}
+    return _resource(export, export.id, state, _attributes(export, state, download_url, filters))
 
 
 def listed(
@@ -67,17 +53,13 @@ def listed(
     """Return a page of the list: nested twice, with integer IDs and the window in ISO format.
 
     :param exports: the exports on the page, each with the link to its file.
-    :param state: the state of the account.
-    :param page: the requested page.
     :param more: whether there are further exports.
     """
     items = []
     for export, download_url in exports:
-        window = {
-            name: _iso(instant) for name, instant in zip(_WINDOW, (export.start, export.end), strict=True)
-        }
+        window = dict(zip(_WINDOW, (_iso(export.start), _iso(export.end)), strict=True))
         attributes = _attributes(export, state, download_url, export.filter_parameters | window)
-        items.append({"data": _resource(export, int(export.id), state, attributes)})
+        items.append(_resource(export, int(export.id), state, attributes))
     links = {"self": _internal_link(page.offset, page.limit)}
     if more:
         links["next"] = _internal_link(page.offset + page.limit, page.limit)
@@ -88,7 +70,7 @@ def _resource(
     export: SimulatedExport, shown_id: str | int, state: AccountState, attributes: dict[str, Any]
 ) -> dict[str, Any]:
     links = {"self": f"{state.url}{PATH}/{export.id}"}
-    return {"type": "cdrexport", "id": shown_id, "links": links, "attributes": attributes}
+    return {"data": {"type": "cdrexport", "id": shown_id, "links": links, "attributes": attributes}}
 
 
 def _attributes(

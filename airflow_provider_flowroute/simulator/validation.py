@@ -1,4 +1,4 @@
-"""The validation of requests. It shares no code with the provider's client, so that both cannot share a mistake."""
+"""The validation of requests. It shares no code with the provider, so that both cannot share a mistake."""
 
 from __future__ import annotations
 
