@@ -22,7 +22,7 @@ from airflow_provider_flowroute.landing.reconciliation import Totals
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Bytes of CSV that are parsed at a time: fewer cost more calls, more do not fit into the processor's cache. A record
 #: must fit into a block.
-BLOCK_BYTES = 1 << 21
+BLOCK_BYTES = 1 << 20
 #: Large enough that scanners skip groups by statistics, small enough to keep some groups in memory.
 ROW_GROUP_ROWS = 64 * 1024
 #: Text that recurs within a row group. For other text a dictionary is wasted work.
