@@ -66,7 +66,7 @@ class FlowrouteHook(BaseHook):
         :param callback_url: URL to which Flowroute POSTs a callback when the export changes.
         :return: the new export, usually with the status ``processing``.
         :raises FlowrouteConnectionConfigError: if a field of the connection is missing or invalid.
-        :raises FlowrouteError: if the request fails; ``request_may_have_arrived`` tells whether the export may exist.
+        :raises FlowrouteError: if the request fails; ``request_may_have_arrived`` is True if the export may exist.
         """
         return self.get_conn().create_cdr_export(filter_parameters, callback_url)
 

@@ -29,7 +29,7 @@ class LandedFileLink(BaseOperatorLink):
     xcom_key = "_link_LandedFileLink"
 
     def persist(self, context: Context, url: str) -> None:
-        """Store the link as an XCom for the Airflow 2 webserver, which cannot ask the task.
+        """Store the link as an XCom for the Airflow 2 webserver, which has no access to the task.
 
         :param context: context of the task.
         :param url: URL from :func:`console_url`; an empty one is not stored.

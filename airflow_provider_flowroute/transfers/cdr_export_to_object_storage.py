@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,7 @@ from airflow_provider_flowroute.utils.mixins import (
 from airflow_provider_flowroute.utils.openlineage import LandingLineage
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     from airflow_provider_flowroute.cdr.export import CdrExport
@@ -82,7 +82,7 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
 
     template_fields: Sequence[str] = ("export_id", "path", "flowroute_conn_id")
     ui_color = "#b3d4c3"
-    operator_extra_links = (LandedFileLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (LandedFileLink(),)
 
     def __init__(
         self,
@@ -119,6 +119,7 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Download, reconcile and publish."""
         self._landing, self.landed_file_url = None, ""  # dag.test() runs all tries with one operator
+        self.operator_extra_links = ()  # Airflow 3 stores an XCom for a link without a URL, too
         with fail_without_retry():
             export_id = check_export_id(self.export_id)
             path, file_format = self._target()
@@ -151,7 +152,10 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
         )
         self._add_asset_event_extra(context, landed)
         self.landed_file_url = console_url(path)
-        self.operator_extra_links[0].persist(context, self.landed_file_url)
+        if self.landed_file_url:
+            link = LandedFileLink()
+            link.persist(context, self.landed_file_url)
+            self.operator_extra_links = (link,)
         return landed
 
     def _check_path(self) -> str:

@@ -1,4 +1,4 @@
-"""Whole DAGs on a real Airflow, of whichever version is installed."""
+"""Fixtures that run complete DAGs on the installed version of Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.version import Version
 AIRFLOW_2 = version("apache-airflow").startswith("2.")
 AIRFLOW_BEFORE_3_3 = Version(version("apache-airflow")).release < (3, 3)
 
-#: The runs' logical date, unless a test says otherwise.
+#: The default logical date of a DAG run.
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 

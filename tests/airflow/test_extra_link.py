@@ -34,6 +34,8 @@ def links_of(dag: Any, map_index: int = -1) -> dict[str, str | None]:
             from airflow.serialization import serialized_objects
 
             stored: Any = serialized_objects.SerializedDAG  # type: ignore[attr-defined]
+            if isinstance(land := dag.get_task("land"), CdrExportToObjectStorageOperator):
+                vars(land).pop("operator_extra_links", None)  # the database has the DAG from before the run
             task = stored.from_dict(stored.to_dict(dag)).get_task("land")
             ti = run.get_task_instance("land", session=session, map_index=map_index)
             return {name: task.get_extra_links(ti, name) or None for name in task.extra_links}
@@ -50,6 +52,19 @@ def links_of(dag: Any, map_index: int = -1) -> dict[str, str | None]:
         )
     assert answer.status_code == 200, answer.text
     return dict(answer.json()["extra_links"])
+
+
+def stored_links(dag: Any) -> list[str]:
+    """Return the links that are stored as XComs."""
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.xcom import XComModel
+    except ImportError:  # Airflow 2
+        from airflow.models.xcom import XCom as XComModel
+    with create_session() as session:
+        rows = session.query(XComModel).filter_by(dag_id=dag.dag_id, key="_link_LandedFileLink")
+        return [row.value for row in rows]
 
 
 @pytest.fixture
@@ -97,6 +112,7 @@ def test_mapped_landings_link_to_their_own_files(land, tmp_path):
         None,
         "https://console.aws.amazon.com/s3/object/bucket?prefix=c.csv",
     ]
+    assert len(stored_links(dag)) == 2
 
 
 def test_local_landing_has_no_link_and_logs_no_error(land, tmp_path, capsys):
@@ -105,6 +121,7 @@ def test_local_landing_has_no_link_and_logs_no_error(land, tmp_path, capsys):
     assert outcome.state == "success"
     assert "XCom not found" not in outcome.log + capsys.readouterr().out
     assert links_of(dag) == {"Landed file": None}
+    assert stored_links(dag) == []
 
 
 def test_failed_landing_has_no_link(land, flowroute, capsys):
@@ -116,3 +133,4 @@ def test_failed_landing_has_no_link(land, flowroute, capsys):
     assert outcome.state == "failed"
     assert "XCom not found" not in outcome.log + capsys.readouterr().out
     assert links_of(dag) == {"Landed file": None}
+    assert stored_links(dag) == []

@@ -170,9 +170,9 @@ def test_asset_event_of_an_s3_landing_has_its_path(flowroute, recipes, run_dag, 
 
 
 class Warehouse:
-    """In the place of Postgres' hook, which is not installed here: keeps what it is told."""
+    """Replaces the Postgres hook, which is not installed here, and records the statements."""
 
-    said: list[tuple[str, Any]] = []
+    statements: list[tuple[str, Any]] = []
 
     def __init__(self, postgres_conn_id: str) -> None:
         assert postgres_conn_id == "warehouse"
@@ -192,22 +192,22 @@ class Warehouse:
         """As a connection does."""
 
     def execute(self, statement: str, values: Any) -> None:
-        self.said.append((statement, values))
+        self.statements.append((statement, values))
 
     def copy_expert(self, statement: str, file: Any) -> None:
-        self.said.append((statement, file.read()))
+        self.statements.append((statement, file.read()))
 
 
 def test_postgres_recipe_replaces_the_rows_of_the_day(flowroute, recipes, run_dag, monkeypatch):
     hooks = SimpleNamespace(PostgresHook=Warehouse)
     monkeypatch.setitem(sys.modules, "airflow.providers.postgres.hooks.postgres", hooks)
-    monkeypatch.setattr(Warehouse, "said", [])
+    monkeypatch.setattr(Warehouse, "statements", [])
 
     outcome = run_dag(recipes["flowroute_cdrs_to_postgres"], at("2026-11-20"))
 
     assert outcome.state == "success"
     header, rows = flowroute.csv(flowroute.exports[0].id).decode().split("\n", 1)
-    [(delete, day), (copy, copied)] = Warehouse.said
+    [(delete, day), (copy, copied)] = Warehouse.statements
     assert delete.startswith("DELETE FROM cdrs WHERE start_time >= ")
     assert [instant.isoformat() for instant in day] == [
         "2026-11-19T00:00:00+00:00",

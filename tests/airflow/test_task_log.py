@@ -28,7 +28,7 @@ with DAG("fails", schedule=None, start_date=datetime(2019, 1, 1, tzinfo=UTC)):
         task_id="create",
         start_call_start_time="{{ '2019-06-25' }}",  # a template is not checked when the file is parsed
         start_call_end_time="2019-06-26",
-        filter_parameters={"start_call_start_time": "2019-06-25", "start_call_end_time": "2019-06-26"},
+        filter_parameters={"direction": "{{ 'sideways' }}"},
     )
     CdrExportSensor(task_id="wait", export_id="4711", deferrable=True, soft_fail=True)
     CdrExportSensor(task_id="wait_hard", export_id="4712", poke_interval=1)
@@ -57,7 +57,7 @@ def log(airflow_db: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("message", ["window is given twice", "4711: Flowroute", "4712: Flowroute"])
+@pytest.mark.parametrize("message", ["'direction'] is invalid", "4711: Flowroute", "4712: Flowroute"])
 def test_permanent_error_is_printed_once(log: str, message: str):
     """A failed and a skipped task print their error once, without the errors it is chained to."""
     entries = re.split(r"^(?=\[?20\d\d-\d\d-\d\d)", log, flags=re.MULTILINE)

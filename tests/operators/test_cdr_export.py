@@ -49,9 +49,9 @@ def test_window_is_accepted_in_filter_parameters(flowroute):
 
 
 def test_callback_url_is_sent(flowroute):
-    create(**SAMPLE, callback_url="http://127.0.0.1:9/note")
+    create(**SAMPLE, callback_url="http://127.0.0.1:9/callback")
 
-    assert flowroute.exports[0].callback_url == "http://127.0.0.1:9/note"
+    assert flowroute.exports[0].callback_url == "http://127.0.0.1:9/callback"
 
 
 @pytest.mark.parametrize(
