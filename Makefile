@@ -27,7 +27,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS) $(MOVING))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui pictures \
+.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui e2e-stores e2e-warehouses pictures \
 	constraints constraints-one clean
 
 help: ## List the targets
@@ -41,7 +41,7 @@ venv: $(INSTALLED) ## Create the virtual environment
 
 # Create the virtual environment of a target; the argument adds options for uv.
 define install
-@echo "Installing Airflow $* into $(@D) (a minute or two, the first time) ..."
+@echo "Installing Airflow and the tests' packages into $(@D) (a minute or two, the first time) ..."
 @$(PYTHON) -m venv $(@D)
 @$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv
 @$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python $(1) \
@@ -120,6 +120,24 @@ $(VENV)/.installed-e2e-ui: $(INSTALLED)
 e2e-ui: $(VENV)/.installed-e2e-ui ## Test Airflow's web interface in a real browser (Chromium)
 	@$(BIN)/python -m pytest -m e2e_ui tests/e2e_ui $(TEST_ARGS)
 
+# Environments of their own: the other tests must not see the providers of three clouds.
+.venv-e2e-%/.installed: constraints/airflow-$(NEWEST).txt pyproject.toml
+	@$(PYTHON) scripts/check_python.py $(NEWEST)
+	$(call install,--constraints $< --group e2e-$*)
+
+.venv-e2e-stores/.node: Makefile .venv-e2e-stores/.installed
+	@command -v npm > /dev/null || { apt-get update -qq && apt-get install -y -qq npm > /dev/null; }
+	@npm install --silent --no-save --no-audit --no-fund --prefix .venv-e2e-stores/node azurite@3.37.0 s3rver@3.7.1
+	@touch $@
+
+e2e-stores: .venv-e2e-stores/.node ## Land in real servers of the APIs of S3, Google Cloud Storage and Azure
+	@.venv-e2e-stores/bin/python -m pytest -m '' tests/e2e_stores $(TEST_ARGS)
+
+e2e-warehouses: .venv-e2e-warehouses/.installed ## Load landed files into Postgres, DuckDB, ClickHouse and a Snowflake emulator
+	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null \
+		|| { apt-get update -qq && apt-get install -y -qq postgresql > /dev/null; }
+	@.venv-e2e-warehouses/bin/python -m pytest -m e2e_warehouses tests/e2e_warehouses $(TEST_ARGS)
+
 .venv-docs/.installed: constraints/docs.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check uv
@@ -150,6 +168,11 @@ constraints: ## Choose newer versions for constraints/*.txt
 	@for airflow in $(AIRFLOWS); do $(MAKE) --no-print-directory constraints-one AIRFLOW=$$airflow || exit 1; done
 	@.venv-$(NEWEST)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 \
 		--group pyproject.toml:docs --output-file constraints/docs.txt
+
+# The newest providers of the clouds need older versions of some packages than Airflow.
+COMPILE_2.11 := --group pyproject.toml:e2e-stores --group pyproject.toml:e2e-warehouses
+COMPILE_3.1 := $(COMPILE_2.11)
+COMPILE_3.3 := $(COMPILE_2.11)
 
 # Airflow 3.2 does not start with newer versions of its dependencies.
 # These packages must be newer: the first is required, the others parse what the tests check.

@@ -199,6 +199,11 @@ class CdrExportFormatError(FlowrouteError):
 
 
 class CdrExportLandingError(FlowrouteError):
-    """The file cannot be written to its target, for example because of space, permissions or a missing bucket."""
+    """The file cannot be written to its target, for example because of space, permissions or a missing bucket.
 
-    transient = True
+    :param transient: False if the target rejects the file: there is no permission, or no such bucket.
+    """
+
+    def __init__(self, message: str, *, transient: bool = True) -> None:
+        super().__init__(message)
+        self.transient = transient

@@ -217,11 +217,12 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
             yield
         except (CdrExportIntegrityError, CdrExportFormatError) as e:
             raise type(e)(f"Export {export.id} was not landed.\n{e}\n{self.path} is unchanged.") from None
-        except OSError as e:
+        except (CdrExportLandingError, OSError) as e:
             raise CdrExportLandingError(
                 f"Export {export.id} cannot be written to {self.path}.\n{e}\nThe target is unchanged.\n"
-                f"Check free space, permissions and the bucket. Remote files are staged in {tempfile.gettempdir()}."
-            ) from e
+                f"Check free space, permissions and the bucket. Remote files are staged in {tempfile.gettempdir()}.",
+                transient=getattr(e, "transient", True),
+            ) from None
 
     def _enforce_reconciliation(self, export: CdrExport, result: Reconciliation) -> None:
         """Log the checks, and stop a file that does not match.

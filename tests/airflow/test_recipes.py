@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
-from packaging.version import Version
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
-from tests.docs.blocks import CHECKOUT, read
 
 from .conftest import AIRFLOW_2
+from .recipes import parse_dags
 from .test_dags import event_extras
 
 try:
@@ -28,9 +24,6 @@ except ImportError:  # Airflow 2
     from airflow.io import store
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
-
-PAGE = CHECKOUT / "docs" / "recipes.md"
-AIRFLOW = Version(version("apache-airflow")).release
 
 
 def at(text: str) -> datetime:
@@ -45,26 +38,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The page's DAGs by ID, parsed by Airflow from one file with all the Python of the page."""
-    try:
-        from airflow.dag_processing.dagbag import DagBag
-    except ImportError:
-        from airflow.models.dagbag import DagBag
-
-    blocks = [
-        region.lexemes["source"]
-        for _, region in read(PAGE).regions
-        if region.lexemes and region.lexemes.get("language") == "python"
-    ]
-    if AIRFLOW < (3, 3):
-        blocks = [block for block in blocks if "CronPartitionTimetable" not in block]
-    file = tmp_path_factory.mktemp("dags") / "recipes.py"
-    text = "\n".join(blocks).replace("/data/cdrs", str(lake))
-    assert '"retries": 2' in text
-    file.write_text(text.replace('"retries": 2', '"retries": 0'))  # no delay of five minutes
-    bag = DagBag(str(file))
-    assert bag.import_errors == {}
-    return dict(bag.dags)
+    """The page's DAGs by ID."""
+    return parse_dags(tmp_path_factory.mktemp("dags") / "recipes.py", data=lake)
 
 
 def landed(path: Path) -> int:
@@ -167,50 +142,3 @@ def test_asset_event_of_an_s3_landing_has_its_path(flowroute, recipes, run_dag, 
     assert extra["rows"] == flowroute.exports[0].totals.num_calls
     [stored] = s3.list_objects_v2(Bucket="my-lake")["Contents"]
     assert (stored["Key"], stored["Size"]) == ("cdrs/2026-11-19.parquet", extra["bytes"])
-
-
-class Warehouse:
-    """Replaces the Postgres hook, which is not installed here, and records the statements."""
-
-    statements: list[tuple[str, Any]] = []
-
-    def __init__(self, postgres_conn_id: str) -> None:
-        assert postgres_conn_id == "warehouse"
-
-    def get_conn(self) -> Warehouse:
-        return self
-
-    cursor = get_conn
-
-    def __enter__(self) -> Warehouse:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """As a connection and a cursor of psycopg 2 do."""
-
-    def close(self) -> None:
-        """As a connection does."""
-
-    def execute(self, statement: str, values: Any) -> None:
-        self.statements.append((statement, values))
-
-    def copy_expert(self, statement: str, file: Any) -> None:
-        self.statements.append((statement, file.read()))
-
-
-def test_postgres_recipe_replaces_the_rows_of_the_day(flowroute, recipes, run_dag, monkeypatch):
-    hooks = SimpleNamespace(PostgresHook=Warehouse)
-    monkeypatch.setitem(sys.modules, "airflow.providers.postgres.hooks.postgres", hooks)
-    monkeypatch.setattr(Warehouse, "statements", [])
-
-    outcome = run_dag(recipes["flowroute_cdrs_to_postgres"], at("2026-11-20"))
-
-    assert outcome.state == "success"
-    header, rows = flowroute.csv(flowroute.exports[0].id).decode().split("\n", 1)
-    [(delete, day), (copy, copied)] = Warehouse.statements
-    assert delete.startswith("DELETE FROM cdrs WHERE start_time >= ")
-    assert [instant.isoformat() for instant in day] == [
-        "2026-11-19T00:00:00+00:00",
-        "2026-11-20T00:00:00+00:00",
-    ]
-    assert (copy, copied) == (f"COPY cdrs ({header}) FROM STDIN (FORMAT csv)", rows)

@@ -6,14 +6,14 @@ bytes. It prints the child's process ID, and the result when the child has ended
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import resource
 import sys
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
 
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
@@ -36,8 +36,12 @@ def land(environment: dict[str, str], limit: int | None = None, **arguments: Any
 
 def main() -> None:
     """Land the requested files, one after the other."""
-    for module in ("landing.pipeline", "landing.arrow"):  # imported once, not in each child
+    # Imports take seconds: import here what each child needs.
+    for module in ("landing.pipeline", "landing.arrow"):
         importlib.import_module(f"airflow_provider_flowroute.{module}")
+    _ = ObjectStoragePath("file:///").fs  # Airflow imports the file systems of all its providers.
+    for module in filter(importlib.util.find_spec, ("s3fs", "gcsfs", "adlfs")):
+        importlib.import_module(module)
     for line in sys.stdin:
         read, write = os.pipe()
         child = os.fork()

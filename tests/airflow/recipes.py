@@ -1,0 +1,54 @@
+"""The code of docs/recipes.md."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from tests.docs.blocks import CHECKOUT, read
+
+PAGE = CHECKOUT / "docs" / "recipes.md"
+AIRFLOW = Version(version("apache-airflow")).release
+
+
+def blocks(language: str, title: str | None = None, page: Path = PAGE) -> list[str]:
+    """Return the code blocks of a page in a language, and with a title if one is given."""
+    found = [region.lexemes for _, region in read(page).regions if region.lexemes]
+    return [
+        lexemes["source"]
+        for lexemes in found
+        if lexemes.get("language") == language and title in (None, lexemes.get("title"))
+    ]
+
+
+def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
+    """Let Airflow parse all the Python of the page as one file.
+
+    :param file: the file to write.
+    :param replacements: ``data`` and ``s3``: local directories in place of those of the page.
+    :return: the DAGs by ID.
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+
+    code = blocks("python")
+    if AIRFLOW < (3, 3):
+        code = [block for block in code if "CronPartitionTimetable" not in block]
+    if not find_spec("airflow.providers.google"):
+        code = [block for block in code if "airflow.providers.google" not in block]
+    text = "\n".join(code)
+    places = {"data": "/data/cdrs", "s3": "s3://aws_default@my-lake/cdrs"}
+    for name, directory in replacements.items():
+        assert places[name] in text
+        text = text.replace(places[name], str(directory))
+    assert '"retries": 2' in text
+    file.write_text(text.replace('"retries": 2', '"retries": 0'))  # no delay of five minutes
+    bag = DagBag(str(file))
+    assert bag.import_errors == {}
+    return dict(bag.dags)
