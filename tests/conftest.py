@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -29,31 +27,6 @@ pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]
 # Every run uses the same examples, so a failure is a failure for everybody.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
 settings.load_profile("flowroute")
-
-
-@pytest.fixture
-def an_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., FlowrouteSimulator]]:
-    """Return a function that starts a simulated account and sets the connection ``flowroute_default``."""
-    with ExitStack() as stack:
-
-        def start(**options: Any) -> FlowrouteSimulator:
-            simulator = stack.enter_context(FlowrouteSimulator(seed=1, **options))
-            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", simulator.connection_json)
-            return simulator
-
-        yield start
-
-
-@pytest.fixture
-def account(an_account: Callable[..., FlowrouteSimulator]) -> FlowrouteSimulator:
-    """An account whose exports are completed at the first poll."""
-    return an_account()
-
-
-@pytest.fixture
-def quick_deferral(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the delay before a trigger's first poll: ``dag.test()`` does not have the race that it avoids."""
-    monkeypatch.setattr("airflow_provider_flowroute.triggers.cdr_export.MIN_DEFERRAL_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -283,7 +283,8 @@ class FlowrouteClient:
     def poll_cdr_export(self, export_id: str) -> CdrExport | None:
         """Poll an export once: return it if it is completed, else None.
 
-        A transient error (no connection, 429, 5xx) is logged, and None is returned.
+        A transient error (no connection, 429, 5xx) and the status of an export that is not completed are logged, and
+        None is returned.
 
         :param export_id: ID of the export.
         :raises FlowrouteError: a permanent error: failed, unknown status, 401, 403, 404.
@@ -296,7 +297,10 @@ class FlowrouteClient:
             log.warning("%s\nPolling again later.", e)
             return None
         export.raise_if_failed()
-        return export if export.is_completed else None
+        if export.is_completed:
+            return export
+        log.info("Export %s is %s.", export.id, export.status_text)
+        return None
 
     def open_cdr_export(self, export: CdrExport) -> ResumableDownload:
         """Open an export's file as a stream of gzip bytes that resumes after a broken connection.

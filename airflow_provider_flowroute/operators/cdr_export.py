@@ -251,6 +251,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
                     f"Flowroute may still complete it: a retry of this task resumes the export.\n"
                     f"Set a longer timeout if this happens often."
                 )
+            self.log.info("Next poll in %g seconds.", min(self.poke_interval, left))
             time.sleep(min(self.poke_interval, left))
         self.log.info("Export %s is completed.", export_id)
 

@@ -110,6 +110,8 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
             self.export_id = check_export_id(self.export_id)
             export = self.client.poll_cdr_export(self.export_id)
         if export is None:
+            if not self.deferrable:
+                self.log.info("Next poke in %g seconds.", self.poke_interval)
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._summary(export))
 

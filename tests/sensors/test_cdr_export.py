@@ -180,3 +180,14 @@ def test_transient_error_after_the_trigger_uses_the_retries(flowroute, export_id
 
     with pytest.raises(FlowrouteServerError):
         resume({"status": "completed", "export_id": export_id, "message": ""})
+
+
+@pytest.mark.flowroute(processing_seconds=0.3)
+def test_each_poke_logs_the_status_and_the_next_poke(export_id, caplog, capsys):
+    caplog.set_level("INFO")
+
+    wait(export_id)
+
+    log = caplog.text + capsys.readouterr().out  # on Airflow 3, the logger of a task prints
+    assert f"Export {export_id} is processing." in log
+    assert "Next poke in 0.05 seconds." in log

@@ -34,8 +34,8 @@ def new_export():
     return CreateCdrExportOperator(task_id="create", **SAMPLE).execute({})
 
 
-def test_completed_export_fires_with_json_scalars_only(an_account):
-    an_account(processing_seconds=0.2)
+@pytest.mark.flowroute(processing_seconds=0.2)
+def test_completed_export_fires_with_json_scalars_only(flowroute):
     export_id = new_export()
 
     [[event]] = events(a_trigger(export_id))
@@ -47,8 +47,8 @@ def test_completed_export_fires_with_json_scalars_only(an_account):
     }
 
 
-def test_restarted_triggerer_may_run_a_trigger_twice_at_once(an_account):
-    an_account(processing_seconds=0.2)
+@pytest.mark.flowroute(processing_seconds=0.2)
+def test_restarted_triggerer_may_run_a_trigger_twice_at_once(flowroute):
     trigger = a_trigger(new_export())
     path, arguments = trigger.serialize()
     again = CdrExportTrigger(**json.loads(json.dumps(arguments)))
@@ -60,8 +60,8 @@ def test_restarted_triggerer_may_run_a_trigger_twice_at_once(an_account):
     assert again.serialize() == (path, arguments)
 
 
-def test_failed_export_fires_with_cause_and_fix(account):
-    account.add_fault("failed_export")
+def test_failed_export_fires_with_cause_and_fix(flowroute):
+    flowroute.add_fault("failed_export")
     export_id = new_export()
 
     [[event]] = events(a_trigger(export_id))
@@ -70,9 +70,9 @@ def test_failed_export_fires_with_cause_and_fix(account):
     assert "Create a new export" in event["message"]
 
 
-def test_permanent_error_fires_with_the_message_of_flowroute(account):
+def test_permanent_error_fires_with_the_message_of_flowroute(flowroute):
     export_id = new_export()
-    account.add_fault("unauthorized", detail="The key has expired.", times=None)
+    flowroute.add_fault("unauthorized", detail="The key has expired.", times=None)
 
     [[event]] = events(a_trigger(export_id))
 
@@ -80,26 +80,26 @@ def test_permanent_error_fires_with_the_message_of_flowroute(account):
     assert "The key has expired" in event["message"]
 
 
-def test_transient_error_is_waited_out(account):
+def test_transient_error_is_waited_out(flowroute):
     export_id = new_export()
-    account.add_fault("dropped_connection", on="status", times=2)
+    flowroute.add_fault("dropped_connection", on="status", times=2)
 
     [[event]] = events(a_trigger(export_id))
 
     assert event["status"] == "completed"
 
 
-def test_last_poll_comes_at_the_deadline(an_account):
-    account = an_account(processing_seconds=float("inf"))
+@pytest.mark.flowroute(processing_seconds=float("inf"))
+def test_last_poll_comes_at_the_deadline(flowroute):
     export_id = new_export()
 
     [[event]] = events(a_trigger(export_id, timeout=0.2, poke_interval=60))
 
     assert event["status"] == "timeout"
-    assert account.exports[0].reads == 2
+    assert flowroute.exports[0].reads == 2
 
 
-def test_trigger_restarted_after_its_deadline_still_polls(account):
+def test_trigger_restarted_after_its_deadline_still_polls(flowroute):
     export_id = new_export()
 
     [[event]] = events(a_trigger(export_id, wait=-100, timeout=-50))
@@ -118,7 +118,7 @@ def test_first_poll_is_at_least_ten_seconds_after_the_deferral():
 
 
 @pytest.mark.parametrize("conn_id", ["flowroute_default", "undefined"])
-def test_no_event_comes_before_the_time_of_the_first_poll(account, conn_id):
+def test_no_event_comes_before_the_time_of_the_first_poll(flowroute, conn_id):
     """An early event would meet a race of Airflow 3.3: see MIN_DEFERRAL_SECONDS."""
     trigger = a_trigger(new_export(), conn_id, wait=0.5, timeout=0.1)
 
@@ -128,11 +128,10 @@ def test_no_event_comes_before_the_time_of_the_first_poll(account, conn_id):
     assert event["status"] == ("completed" if conn_id == "flowroute_default" else "error")
 
 
-def test_slow_answer_does_not_delay_triggers_of_another_connection(an_account, monkeypatch):
-    account = an_account()
+def test_slow_answer_does_not_delay_triggers_of_another_connection(flowroute, monkeypatch):
     slow, quick = new_export(), new_export()
-    monkeypatch.setenv("AIRFLOW_CONN_OTHER", account.connection_json)
-    account.add_fault("slow_reply", on="status", seconds=1.0, times=1)
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", flowroute.connection_json)
+    flowroute.add_fault("slow_reply", on="status", seconds=1.0, times=1)
 
     async def first_to_end():
         async def run(trigger):
