@@ -27,7 +27,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS) $(MOVING))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui e2e-stores e2e-warehouses pictures \
+.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui e2e-celery e2e-stores e2e-warehouses pictures \
 	constraints constraints-one clean
 
 help: ## List the targets
@@ -120,7 +120,7 @@ $(VENV)/.installed-e2e-ui: $(INSTALLED)
 e2e-ui: $(VENV)/.installed-e2e-ui ## Test Airflow's web interface in a real browser (Chromium)
 	@$(BIN)/python -m pytest -m e2e_ui tests/e2e_ui $(TEST_ARGS)
 
-# Environments of their own: the other tests must not see the providers of three clouds.
+# Environments of their own: the other tests must not see the providers that these tests need.
 .venv-e2e-%/.installed: constraints/airflow-$(NEWEST).txt pyproject.toml
 	@$(PYTHON) scripts/check_python.py $(NEWEST)
 	$(call install,--constraints $< --group e2e-$*)
@@ -137,6 +137,11 @@ e2e-warehouses: .venv-e2e-warehouses/.installed ## Load landed files into Postgr
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null \
 		|| { apt-get update -qq && apt-get install -y -qq postgresql > /dev/null; }
 	@.venv-e2e-warehouses/bin/python -m pytest -m e2e_warehouses tests/e2e_warehouses $(TEST_ARGS)
+
+e2e-celery: .venv-e2e-celery/.installed ## Kill the processes of an Airflow with CeleryExecutor, Postgres and Redis
+	@{ ls /usr/lib/postgresql/*/bin/postgres && command -v redis-server; } > /dev/null 2>&1 \
+		|| { apt-get update -qq && apt-get install -y -qq postgresql redis-server > /dev/null; }
+	@.venv-e2e-celery/bin/python -m pytest -m e2e tests/e2e_celery $(TEST_ARGS)
 
 .venv-docs/.installed: constraints/docs.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-docs

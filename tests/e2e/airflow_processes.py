@@ -1,25 +1,29 @@
-"""A real Airflow with LocalExecutor: each component is a process of its own, on loopback, in a temporary home."""
+"""A real Airflow: each component is a process of its own, on loopback, in a temporary home."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_3_PLUS
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from tests.support import a_closed_port, wait_until
+
+T = TypeVar("T")
 
 VERSION = version("apache-airflow")
 AIRFLOW_2 = VERSION.startswith("2.")
@@ -29,23 +33,23 @@ OVER = threading.Event()
 DAGS = Path(__file__).parent / "dags"
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
-    """Wait until a condition holds or the tests end.
+def wait_for(condition: Callable[[], T], what: str, seconds: float = 240) -> T:
+    """Wait until a condition holds or the tests end, and return its value.
 
     :param condition: polled until its value is true.
     :param what: describes the condition in the failure.
     """
 
-    def holds() -> object:
+    def holds() -> T:
         assert not OVER.is_set(), f"The tests ended before {what}"
         return condition()
 
-    wait_until(holds, seconds, what, interval=0.1)
+    return wait_until(holds, seconds, what, interval=0.1)
 
 
 @dataclass
 class Airflow:
-    """An Airflow that runs the DAGs of ``dags/``.
+    """An Airflow with LocalExecutor and SQLite that runs the DAGs of ``dags/``.
 
     :param home: its AIRFLOW_HOME.
     :param env: further environment variables: the connections and the path of the cases.
@@ -68,7 +72,7 @@ class Airflow:
             "AIRFLOW__CORE__PARALLELISM": "6",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__FERNET_KEY": "",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database,
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(a_closed_port()),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(a_closed_port()),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
@@ -94,9 +98,9 @@ class Airflow:
         }
 
     @property
-    def database(self) -> Path:
-        """The SQLite database."""
-        return self.home / "airflow.db"
+    def database(self) -> str:
+        """The URL of the database."""
+        return f"sqlite:///{self.home / 'airflow.db'}"
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "airflow", *arguments]
@@ -108,50 +112,64 @@ class Airflow:
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
 
-    def start(self, part: str, *options: str) -> None:
-        """Start a component in a session of its own. Its log is ``PART.log``."""
+    def start(self, part: str, *command: str) -> None:
+        """Start a component in a session of its own. Its log is ``PART.log``.
+
+        :param command: the Airflow command, if it is not the name of the component.
+        """
         with (self.home / f"{part}.log").open("ab") as log:
             self.parts[part] = subprocess.Popen(
-                self.command(part, *options),
-                env=self.env,
+                self.command(*(command or [part])),
+                env={**self.env, "PART": part},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
+    def start_all(self) -> None:
+        """Create the database and start all components."""
+        self.run("db", "migrate")
+        self.query("PRAGMA journal_mode = WAL")  # readers and a writer do not block each other
+        if not AIRFLOW_2:
+            self.start("api-server")
+            self.start("dag-processor")  # in Airflow 2 with SQLite, the scheduler does this
+        self.start("scheduler", "scheduler", "--skip-serve-logs")
+        self.start_triggerer()
+
     def start_triggerer(self) -> None:
-        self.start("triggerer", "--skip-serve-logs")
+        self.start("triggerer", "triggerer", "--skip-serve-logs")
 
-    def kill_triggerer(self) -> None:
-        """Kill -9 the triggerer and all of its processes, and wait until they have ended."""
-        end_session(self.parts.pop("triggerer"), signal.SIGKILL)
+    def kill(self, part: str) -> None:
+        """Kill -9 a component and all of its processes, and wait until they have ended."""
+        end_session(self.parts.pop(part), signal.SIGKILL)
 
-    def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+    def query(self, sql: str, **values: object) -> list[tuple[object, ...]]:
         """Query the database. The columns that these tests read are the same in every version of Airflow."""
         for part, process in list(self.parts.items()):
             log = self.home / f"{part}.log"
             assert process.poll() is None, f"{part} has ended:\n{log.read_text(errors='replace')[-3000:]}"
-        address = f"file:{self.database}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as connection:
-            return connection.execute(sql, values).fetchall()
+        with create_engine(self.database, poolclass=NullPool).connect() as connection:
+            return [tuple(row) for row in connection.execute(text(sql), values)]
 
     def run_state(self, dag_id: str) -> str | None:
         """Return the state of the one run of a DAG."""
-        rows = self.query("SELECT state FROM dag_run WHERE dag_id = ?", dag_id)
+        rows = self.query("SELECT state FROM dag_run WHERE dag_id = :dag_id", dag_id=dag_id)
         return str(rows[0][0]) if rows else None
 
     def task(self, dag_id: str, task_id: str) -> tuple[str, int]:
         """Return the state of a task and its number of tries."""
         rows = self.query(
-            "SELECT state, try_number FROM task_instance WHERE dag_id = ? AND task_id = ?", dag_id, task_id
+            "SELECT state, try_number FROM task_instance WHERE dag_id = :dag_id AND task_id = :task_id",
+            dag_id=dag_id,
+            task_id=task_id,
         )
         return (str(rows[0][0]), int(str(rows[0][1]))) if rows else ("None", 0)
 
-    def log(self, dag_id: str, task_id: str, attempt: int) -> str:
-        """Return the log of a try of a task."""
+    def log(self, dag_id: str, task_id: str = "*", attempt: int | str = "*") -> str:
+        """Return the log of a try of a task, or of all tries of all tasks."""
         files = (self.home / "logs").glob(
-            f"dag_id={dag_id}/run_id=*/task_id={task_id}/attempt={attempt}.log*"
+            f"dag_id={dag_id}/run_id=*/task_id={task_id}/**/attempt={attempt}.log*"
         )
         return "\n".join(file.read_text(errors="replace") for file in sorted(files))
 
@@ -160,15 +178,8 @@ class Airflow:
 def running(airflow: Airflow) -> Iterator[Airflow]:
     """Start all components; end all of their processes at the end."""
     (airflow.home / "passwords.json").write_text(json.dumps({"admin": "admin"}))
-    airflow.run("db", "migrate")
-    with closing(sqlite3.connect(airflow.database)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # readers and a writer do not block each other
     try:
-        if not AIRFLOW_2:
-            airflow.start("api-server")
-            airflow.start("dag-processor")  # in Airflow 2 with SQLite, the scheduler does this
-        airflow.start("scheduler", "--skip-serve-logs")
-        airflow.start_triggerer()
+        airflow.start_all()
         yield airflow
     finally:
         for process in airflow.parts.values():

@@ -7,24 +7,29 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Report:
-    """The outcome of each case."""
+    """The outcome of each case.
 
-    rows: list[tuple[str, str, str, int, int, int]] = field(default_factory=list)
+    :param columns: the headers of the columns after the first.
+    """
 
-    def add(self, failure: str, mode: str, outcome: str, tries: int, airflows: int, exports: int) -> None:
-        """Add a case.
+    columns: tuple[str, ...] = ("how it waits", "outcome", "tries of create", "exports")
+    rows: list[tuple[object, ...]] = field(default_factory=list)
 
-        :param airflows: number of the tries that Airflow itself caused.
-        """
-        self.rows.append((failure, mode, outcome, tries, airflows, exports))
+    def add(self, *cells: object) -> None:
+        """Add a case: the failure and the value of each column."""
+        self.rows.append(cells)
 
     def table(self, version: str) -> str:
         """Return the table as Markdown."""
-        lines = [
-            f"| on Airflow {version} | how it waits | outcome | tries of create | exports |",
-            "|---|---|---|---|---|",
-        ]
-        for failure, mode, outcome, tries, airflows, exports in self.rows:
-            shown = f"{tries} ({airflows} of them caused by Airflow)" if airflows else str(tries)
-            lines.append(f"| {failure} | {mode} | {outcome} | {shown} | {exports} |")
-        return "\n".join(lines)
+        header = (f"on Airflow {version}", *self.columns)
+        lines = [f"| {' | '.join(map(str, row))} |" for row in (header, *self.rows)]
+        return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
+#: The report of this test session.
+REPORT = Report()
+
+
+def number_of_tries(tries: int, expected: int) -> str:
+    """Return a number of tries; those beyond the expected number were caused by Airflow."""
+    return f"{tries} ({tries - expected} of them caused by Airflow)" if tries > expected else str(tries)

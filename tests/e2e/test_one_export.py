@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from concurrent.futures import Future
 
 import pytest
 
 from airflow_provider_flowroute import exceptions
 from tests.e2e.airflow_processes import KEEPS_STATE
-from tests.e2e.cases import CASES, Case, Run
-from tests.e2e.conftest import REPORT
+from tests.e2e.cases import CASES
+from tests.e2e.report import REPORT, number_of_tries
+from tests.e2e.runs import Case, Run, Started
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -18,16 +18,14 @@ OUR_ERRORS = [name for name in vars(exceptions) if name.endswith("Error")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_run_succeeds_with_one_export_and_a_complete_file(
-    case: Case, runs: dict[str, tuple[Run, Future[None]]]
-) -> None:
+def test_the_run_succeeds_with_one_export_and_a_complete_file(case: Case, runs: Started[Run]) -> None:
     run, carried_out = runs[case.name]
     carried_out.result()
 
     exports = run.flowroute.exports
     tries = run.airflow.task(case.name, "create")[1]
     state = run.airflow.run_state(case.name)
-    REPORT.add(case.failure, case.mode, str(state), tries, tries - case.tries, len(exports))
+    REPORT.add(case.failure, case.mode, state, number_of_tries(tries, case.tries), len(exports))
     log = "\n".join(run.airflow.log(case.name, "create", n) for n in range(1, tries + 1))
     assert state == "success", log
     assert len(exports) == case.exports, log
@@ -41,9 +39,7 @@ def test_the_run_succeeds_with_one_export_and_a_complete_file(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_list_is_read_only_where_the_id_is_unknown(
-    case: Case, runs: dict[str, tuple[Run, Future[None]]]
-) -> None:
+def test_the_list_is_read_only_where_the_id_is_unknown(case: Case, runs: Started[Run]) -> None:
     run, carried_out = runs[case.name]
     carried_out.result()
 
@@ -58,10 +54,8 @@ def test_the_list_is_read_only_where_the_id_is_unknown(
 
 @pytest.mark.skipif(not KEEPS_STATE, reason="This Airflow keeps no task state.")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_no_state_is_kept_for_a_task_that_succeeded(
-    case: Case, runs: dict[str, tuple[Run, Future[None]]]
-) -> None:
+def test_no_state_is_kept_for_a_task_that_succeeded(case: Case, runs: Started[Run]) -> None:
     run, carried_out = runs[case.name]
     carried_out.result()
 
-    assert run.airflow.query("SELECT value FROM task_state_store WHERE dag_id = ?", case.name) == []
+    assert run.airflow.query("SELECT value FROM task_state_store WHERE dag_id = :name", name=case.name) == []
