@@ -188,6 +188,7 @@ constraints-one: .venv-$(NEWEST)/.installed ## Choose newer versions for the one
 	@printf 'apache-airflow==%s.*\n' $(AIRFLOW) > .constraint.in
 	@.venv-$(NEWEST)/bin/uv pip compile --quiet --upgrade --no-header --no-annotate --python-version 3.11 --all-extras $(COMPILE_$(AIRFLOW)) \
 		--group pyproject.toml:dev --group pyproject.toml:e2e-ui --group pyproject.toml:bench pyproject.toml \
+		$(if $(filter $(NEWEST),$(AIRFLOW)),--group pyproject.toml:e2e-celery) \
 		--constraints .constraint.in --output-file constraints/airflow-$(AIRFLOW).txt
 	@rm -f .constraint.in
 	@echo "constraints/airflow-$(AIRFLOW).txt: $$(grep '^apache-airflow==' constraints/airflow-$(AIRFLOW).txt)"

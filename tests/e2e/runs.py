@@ -91,6 +91,10 @@ class Run:
             "path": str(self.path),
         }
 
+    def connection_json(self) -> str:
+        """Return the Airflow connection to the account."""
+        return self.flowroute.connection_json
+
     def carry_out(self, airflow: Airflow) -> None:
         """Cause the failure of the case, then wait until the run ends."""
         self.airflow = airflow
@@ -155,7 +159,7 @@ def carrying_out(
         for run in runs:
             run.flowroute.start()
             stack.callback(stop, run)
-            env[f"AIRFLOW_CONN_{run.case.name.upper()}"] = run.flowroute.connection_json
+            env[f"AIRFLOW_CONN_{run.case.name.upper()}"] = run.connection_json()
             if run.case.fault is not None:
                 name, options = run.case.fault
                 run.flowroute.add_fault(name, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,10 @@ class ExampleRun(Run):
             assert old in source or self.case.mode == "backfill", f"{name}.py has no {old}"
             source = source.replace(old, new)
         (folder / f"{self.case.name}.py").write_text(source)
+
+    def connection_json(self) -> str:
+        # A request is held for longer than the default timeout, which is 60 s.
+        return json.dumps({**self.flowroute.connection, "extra": {"read_timeout": 600}})
 
     def carry_out(self, airflow: Airflow) -> None:
         assert isinstance(airflow, CeleryAirflow)
@@ -149,8 +154,8 @@ def example_case(
 
 
 CASES = [
-    example_case("daily", "none", no_failure, mode="daily"),
-    example_case("backfill", "none", no_failure),
+    example_case("daily", "none of its own", no_failure, mode="daily"),
+    example_case("backfill", "none of its own", no_failure),
     example_case(
         "worker_in_create",
         "a worker killed after the POST, before it read the response",

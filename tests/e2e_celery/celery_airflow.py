@@ -37,6 +37,9 @@ class CeleryAirflow(Airflow):
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{self.database_url}",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
             "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": str(VISIBILITY_TIMEOUT),
+            # A worker looks every 5 s for messages to deliver again; the default is 100 s.
+            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__UNACKED_RESTORE_INTERVAL": "5",
+            "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__UNACKED_RESTORE_THROTTLE": "1",
             "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
             "AIRFLOW__CORE__HOSTNAME_CALLABLE": "part.name",
             "AIRFLOW__CORE__PARALLELISM": "16",
