@@ -92,20 +92,16 @@ def no_failure(run: ExampleRun) -> None:
 
 def kill_the_worker_in_create(run: ExampleRun) -> None:
     worker, _ = run.wait_until_held("create")
-    run.airflow.replace_worker(worker)
+    run.airflow.replace_worker(worker, held_creates=1)
 
 
 def kill_the_worker_in_land(run: ExampleRun) -> None:
     # The worker in create is killed first: it could be the same one.
     wait_for(lambda: run.airflow.killed_workers, f"{run.case.name}: the first worker is killed", 600)
-    wait_until_created(run)
+    wait_for(lambda: len(run.flowroute.exports) == 4, f"{run.case.name}: all exports are created", 600)
     run.complete_exports()
     worker, _ = run.wait_until_held("land")
-    run.airflow.replace_worker(worker)
-
-
-def wait_until_created(run: ExampleRun) -> None:
-    wait_for(lambda: len(run.flowroute.exports) == 4, f"{run.case.name}: all exports are created", 600)
+    run.airflow.replace_worker(worker, held_creates=0)
 
 
 def kill_a_triggerer(run: ExampleRun) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.airflow_processes import Airflow, wait_for
-from tests.e2e_celery.services import listens
+from tests.services import listens
 
 #: Seconds after which Redis delivers the message of a task that is still running a second time.
 VISIBILITY_TIMEOUT = 30
@@ -29,12 +29,12 @@ class CeleryAirflow(Airflow):
 
     @property
     def database(self) -> str:
-        return self.database_url
+        return self.database_url.replace("postgresql:", "postgresql+psycopg2:")
 
     def _settings(self) -> dict[str, str]:
         return super()._settings() | {
             "AIRFLOW__CELERY__BROKER_URL": self.broker_url,
-            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{self.database_url}",
+            "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{self.database}",
             "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
             "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": str(VISIBILITY_TIMEOUT),
             # A worker looks every 5 s for messages to deliver again; the default is 100 s.
@@ -75,11 +75,29 @@ class CeleryAirflow(Airflow):
             str(pid),
         )
 
-    def replace_worker(self, name: str) -> None:
-        """Kill -9 a worker with all of its tasks, and start another one."""
+    def replace_worker(self, name: str, held_creates: int) -> None:
+        """Kill -9 a worker with all of its tasks, and start another one.
+
+        :param held_creates: how many creates the worker must be running.
+        """
+        # A create that is killed after Airflow recorded its success cannot delete its state any more.
+        wait_for(
+            lambda: self.unfinished_creates(name) == held_creates, f"{name} finishes its other creates", 600
+        )
         self.kill(name)
         self.start_worker(name)
         self.killed_workers.append(name)
+
+    def unfinished_creates(self, worker: str) -> int:
+        """Count the creates that a worker has started and whose process has not ended."""
+        [(number,)] = self.query(
+            "SELECT count(*) FROM task_instance LEFT JOIN celery_taskmeta"
+            " ON celery_taskmeta.task_id = external_executor_id"
+            " WHERE task_instance.task_id = 'create' AND hostname = :worker"
+            " AND coalesce(status, '') NOT IN ('SUCCESS', 'FAILURE')",
+            worker=worker,
+        )
+        return int(str(number))
 
     def trigger(self, dag_id: str) -> None:
         """Trigger a DAG by Airflow's REST API."""

@@ -11,7 +11,7 @@ from tests.e2e.report import REPORT
 from tests.e2e.runs import Started, carrying_out
 from tests.e2e_celery.cases import CASES, ExampleRun
 from tests.e2e_celery.celery_airflow import CeleryAirflow
-from tests.e2e_celery.services import postgres, redis
+from tests.services import postgres, redis
 
 REPORT.columns = ("DAG", "outcome", "most tries of a task", "windows", "exports")
 
