@@ -19,7 +19,8 @@ from airflow_provider_flowroute.exceptions import (
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.triggers.poller import ENDED, RETRYING, TIMEOUT, Poller, Wait, joined
 
-#: Seconds. On Airflow 3.3, the scheduler may fail a task whose trigger fires within about 5 s of its deferral.
+#: Seconds. On Airflow 3.3 and the 3.4 beta, the scheduler may fail a task whose trigger fires within about 5 s of its
+#: deferral.
 MIN_DEFERRAL_SECONDS = 10
 
 #: Added to the trigger's own deadline, this is how long Airflow lets a task be deferred. It applies if no triggerer
