@@ -28,7 +28,7 @@ def test_the_form_button_accepts_good_keys_and_explains_bad_ones(pages: Any, ui:
     pages.page.locator("#password").fill(WRONG)
     said = pages.test_in_form()
 
-    assert "check its Access Key (login) and Secret Key (password)" in said
+    assert "Check the connection's Access Key (login) and Secret Key (password)" in said
     assert WRONG not in said
     assert flowroute.secret_key not in pages.page.content()
     picture(ui.pictures / "connection-test-2.11.png", pages.page, pages.message)
@@ -43,7 +43,7 @@ def test_the_icon_in_the_list_works_if_the_port_is_stored(pages: Any, ui: Any):
     assert "Connected to" in pages.test_from_list("good_keys")
     said = pages.test_from_list("bad_keys")
 
-    assert "check its Access Key (login) and Secret Key (password)" in said
+    assert "Check the connection's Access Key (login) and Secret Key (password)" in said
     assert WRONG not in pages.page.content()
     picture(ui.pictures / "connection-test-3.png", pages.page, pages.row("bad_keys"), pages.message)
 
@@ -67,7 +67,7 @@ def test_the_rest_api_tests_the_saved_connection(ui: Any):
     good, said = rest_test(ui, "rest_bad")
 
     assert not good
-    assert "check its Access Key (login) and Secret Key (password)" in said
+    assert "Check the connection's Access Key (login) and Secret Key (password)" in said
     assert WRONG not in said
 
 
@@ -80,7 +80,7 @@ def test_the_command_tests_the_saved_connection(ui: Any):
 
     assert "Connection success!" in good
     assert "Connection failed!" in bad
-    assert "check its Access Key (login) and Secret Key" in " ".join(bad.split())
+    assert "Check the connection's Access Key (login) and Secret Key" in " ".join(bad.split())
     assert WRONG not in bad
 
 
