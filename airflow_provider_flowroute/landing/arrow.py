@@ -149,7 +149,7 @@ def totals_of(table: pa.Table, header: Header) -> Totals:
     """Add up the rows of a table.
 
     :param table: from :func:`read_tables`.
-    :param header: tells which columns are the file's, and which ones are nulls for columns that it lacks.
+    :param header: the columns that the file has; the others are null.
     """
 
     def total(column: str) -> Any:

@@ -133,7 +133,7 @@ def _parsed(
         ):
             yield header, itertools.takewhile(lambda table: table is not None, ahead)
     except CdrExportFormatError:
-        # Damage can look like a wrong value. Only the check of gzip, at the end, can tell.
+        # Damage can look like a wrong value. Only gzip's check, at the end, detects it.
         stream.drain()
         raise
 
@@ -188,7 +188,7 @@ class Progress:
     """Log the progress of a download at intervals, and its end if it took longer than one. A context manager.
 
     :param what: what is downloaded.
-    :param download: tells how many bytes have arrived.
+    :param download: has the number of bytes that have arrived.
     :param interval: seconds between two lines.
     """
 

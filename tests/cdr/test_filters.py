@@ -248,7 +248,7 @@ def test_unknown_filter_is_an_error_with_the_nearest_name(name: str, nearest: st
     assert "allow_unknown_filters=True" in third
 
 
-def test_error_for_an_unknown_filter_without_a_similar_name_names_none():
+def test_unknown_filter_without_a_similar_name_suggests_none():
     with pytest.raises(FlowrouteValueError, match="unknown filter 'e911'") as caught:
         sent(e911=True)
     assert "Did you mean" not in str(caught.value)
