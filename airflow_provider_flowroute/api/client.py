@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import InvalidHeader, MaxRetryError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
@@ -90,6 +91,19 @@ class _Retry(Retry):
         return super().increment(*args, **options)
 
 
+class _Adapter(HTTPAdapter):
+    """Close the connections when the session is closed.
+
+    urllib3 closes them when their pool is garbage-collected. That can be late, because the traceback of an error
+    refers to the pool.
+    """
+
+    def close(self) -> None:
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            manager.pools.dispose_func = HTTPConnectionPool.close
+        super().close()
+
+
 class FlowrouteClient:
     """Access the CDR exports of one Flowroute account.
 
@@ -167,8 +181,8 @@ class FlowrouteClient:
             raise_on_status=False,
             clock=self.clock,
         )
-        session.mount("https://", HTTPAdapter(max_retries=retry))
-        session.mount("http://", HTTPAdapter(max_retries=retry))
+        session.mount("https://", _Adapter(max_retries=retry))
+        session.mount("http://", _Adapter(max_retries=retry))
         return session
 
     def _send(
