@@ -16,6 +16,8 @@ INSTALLED := $(VENV)/.installed
 # The tests of these folders use nothing of Airflow.
 INDEPENDENT := api cdr
 TEST_ARGS ?=
+# How many processes run the tests.
+PROCESSES ?= 2
 BENCH_ARGS ?=
 PORT      ?= 8080
 SIMULATOR_PORT ?= 8099
@@ -35,7 +37,7 @@ help: ## List the targets
 	@echo
 	@echo "  AIRFLOW=2.11|3.1|3.2|3.3|newest|prerelease selects the Airflow (now $(AIRFLOW))."
 	@echo "  PYTHON=python3.13 selects the Python. PORT=8081 sets the port of make ui."
-	@echo "  TEST_ARGS='-k window' adds arguments for pytest."
+	@echo "  TEST_ARGS='-k window' adds arguments for pytest. PROCESSES=4 sets how many processes run the tests."
 
 venv: $(INSTALLED) ## Create the virtual environment
 
@@ -67,7 +69,9 @@ ui: $(INSTALLED) ## Run the same pipeline in Airflow's web interface; Ctrl-C sto
 	@$(BIN)/python scripts/ui.py --port $(PORT) --simulator-port $(SIMULATOR_PORT)
 
 test: .venv-$(NEWEST)$(SUFFIX)/.installed ## Run the tests on the newest Airflow, with coverage
+	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage erase
 	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE='-m coverage run'
+	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage combine --quiet
 	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage report
 
 test-all: $(AIRFLOWS:%=.venv-%$(SUFFIX)/.installed) ## Run the tests on each supported Airflow
@@ -78,7 +82,7 @@ test-all: $(AIRFLOWS:%=.venv-%$(SUFFIX)/.installed) ## Run the tests on each sup
 
 test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW), $$($(BIN)/python --version)"
-	@$(BIN)/python $(COVERAGE) -m pytest $(TEST_ARGS)
+	@$(BIN)/python $(COVERAGE) -m pytest --numprocesses $(PROCESSES) --dist worksteal $(TEST_ARGS)
 
 test-airflow: $(INSTALLED) ## Run the tests that depend on Airflow, on the Airflow that AIRFLOW names
 	@$(MAKE) --no-print-directory test-one TEST_ARGS='$(INDEPENDENT:%=--ignore=tests/%) $(TEST_ARGS)'
