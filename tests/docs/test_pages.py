@@ -92,7 +92,7 @@ def test_a_project_of_a_page_passes_in_its_own_directory_and_is_fast(
     assert set(outcomes) <= {"passed", "warnings"}
     assert outcomes["passed"] == sum(code.count("\ndef test_") for code in project(page).values())
     slowest = max(float(seconds) for seconds in re.findall(r"([\d.]+)s call", result.stdout.str()))
-    assert slowest < 30, "a wait took the poke_interval of one minute"
+    assert slowest < 60, "a wait took the poke_interval of one minute"
 
 
 def test_a_page_shows_a_project_to_copy():
