@@ -1,4 +1,4 @@
-"""The code of docs/recipes.md."""
+"""The DAGs of the guides."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from packaging.version import Version
 from tests.docs.blocks import CHECKOUT, read
 
 PAGE = CHECKOUT / "docs" / "recipes.md"
+#: Pages whose DAGs the tests run.
+DAG_PAGES = [CHECKOUT / "docs" / name for name in ("create.md", "landing.md", "recipes.md")]
 AIRFLOW = Version(version("apache-airflow")).release
 
 
@@ -26,10 +28,10 @@ def blocks(language: str, title: str | None = None, page: Path = PAGE) -> list[s
 
 
 def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
-    """Let Airflow parse all the Python of the page as one file.
+    """Let Airflow parse all the Python of the pages as one file.
 
     :param file: the file to write.
-    :param replacements: ``data`` and ``s3``: local directories in place of those of the page.
+    :param replacements: ``data`` and ``s3``: local directories in place of those of the pages.
     :return: the DAGs by ID.
     """
     try:
@@ -37,7 +39,7 @@ def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
     except ImportError:
         from airflow.models.dagbag import DagBag
 
-    code = blocks("python")
+    code = [block for page in DAG_PAGES for block in blocks("python", page=page)]
     if AIRFLOW < (3, 3):
         code = [block for block in code if "CronPartitionTimetable" not in block]
     if not find_spec("airflow.providers.google"):

@@ -1,4 +1,4 @@
-"""The DAGs of docs/recipes.md, unchanged: which calls they request, and where these land."""
+"""The DAGs of the guides, unchanged: which calls they request, and where these land."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def at(text: str) -> datetime:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the page calls /data/cdrs."""
+    """The directory that the guides call /data/cdrs."""
     return tmp_path_factory.mktemp("lake")
 
 
 @pytest.fixture(scope="module")
 def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The page's DAGs by ID."""
+    """The DAGs of the guides by ID."""
     return parse_dags(tmp_path_factory.mktemp("dags") / "recipes.py", data=lake)
 
 
@@ -115,7 +115,7 @@ def test_optional_filter_without_a_value_is_omitted(flowroute, recipes, run_dag,
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A local S3 server with the bucket of the page."""
+    """A local S3 server with the bucket of the guides."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     # Airflow caches the store of a connection, also from an earlier test.
     monkeypatch.setattr(store, "_STORE_CACHE", {})

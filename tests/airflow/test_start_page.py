@@ -1,4 +1,4 @@
-"""The quick start of docs/index.md, run with the commands of the page."""
+"""The quick start of docs/get-started.md, run with the commands of the page."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.docs.blocks import CHECKOUT
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
-PAGE = (CHECKOUT / "docs" / "index.md").read_text()
+PAGE = (CHECKOUT / "docs" / "get-started.md").read_text()
 
 
 def step(number: int) -> str:
     """Return the command or the file of a step."""
-    found = re.search(rf"^\*\*{number}\. .*?^```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^## {number}\. .*?^```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     assert found
-    return found[1].removeprefix("$ ")
+    return found[1]
 
 
 def test_steps_of_the_page_produce_a_file_with_calls(airflow_db, flowroute, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The requests that docs/waiting.md states for the ways to wait."""
+"""The requests that docs/wait.md states for the ways to wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(180)]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "waiting.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "wait.md").read_text()
 WAYS = re.findall(r"^\| `(Cdr\w+|Create\w+)\((.*?)\)`.*\| `n` \+ (\d) \|$", PAGE, re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The statements of the page about the landed file are true."""
+"""The statements about the landed file in docs/columns.md and docs/landing.md are true."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from airflow_provider_flowroute.landing.arrow import type_of
 from airflow_provider_flowroute.landing.pipeline import stage
 
 KINDS = ("string", "timestamp", "decimal", "int32")
-PAGE = (Path(__file__).parents[2] / "docs" / "landing.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+COLUMNS_PAGE = (DOCS / "columns.md").read_text()
+LANDING_PAGE = (DOCS / "landing.md").read_text()
 
 
 def test_the_page_shows_the_schema_of_a_landed_file():
-    written = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]*\| ([^|]+) \|$", PAGE, re.MULTILINE)
+    written = re.findall(r"^\| `(\w+)` \| ([^|]+) \| [^|]*\| ([^|]+) \|$", COLUMNS_PAGE, re.MULTILINE)
     written = [row for row in written if row[0] in COLUMNS and row[1].split("[")[0].split("(")[0] in KINDS]
     names = [name for name, *_ in written]
 
@@ -47,7 +49,7 @@ def test_the_duckdb_query_returns_the_totals_of_a_month(client: FlowrouteClient,
         exports.append(client.get_cdr_export(client.create_cdr_export(window).id))
         with client.open_cdr_export(exports[-1]) as download:
             stage(exports[-1], download, tmp_path / f"2026-11-{day:02d}.parquet", "parquet")
-    [query] = re.findall(r'```sql title="DuckDB"\n(.*?)```', PAGE, re.DOTALL)
+    [query] = re.findall(r'```sql title="DuckDB"\n(.*?)```', LANDING_PAGE, re.DOTALL)
 
     rows = fetch(query.replace("s3://my-lake/cdrs", str(tmp_path)))
 

@@ -96,4 +96,4 @@ def test_a_project_of_a_page_passes_in_its_own_directory_and_is_fast(
 
 
 def test_a_page_shows_a_project_to_copy():
-    assert [name_of(page) for page in PROJECTS] == ["docs/simulator.md"]
+    assert [name_of(page) for page in PROJECTS] == ["docs/testing.md"]

@@ -23,7 +23,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipes(airflow_db: None, lake: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:  # noqa: F811
-    """The DAGs of docs/recipes.md by ID."""
+    """The DAGs of the guides by ID."""
     return parse_dags(tmp_path_factory.mktemp("dags") / "recipes.py", data=lake, s3=lake)
 
 
