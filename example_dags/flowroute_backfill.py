@@ -1,7 +1,7 @@
 """Load a long period of history, such as a year, with one export per window of at most 92 days, in parallel.
 
-Trigger the DAG manually with the params ``start`` and ``end``. It needs the connection ``flowroute_default`` and writes
-below the path in the Airflow variable ``flowroute_lake``.
+Trigger the DAG manually with the params ``start`` and ``end``. It needs the connection
+``flowroute_default``, and writes below the path in the Airflow variable ``flowroute_lake``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ with DAG(
         ]
 
     def landing(summary: dict[str, Any]) -> dict[str, str]:
-        """Return the export and the target file of one window. The file is named after the window's first day."""
+        """Return the export and the target file of one window. The window's first day names the file."""
         return {
             "export_id": summary["id"],
             "path": "{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/backfill/"

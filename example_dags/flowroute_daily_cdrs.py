@@ -1,8 +1,8 @@
-"""Load the Flowroute calls of each day: create an export, wait for it, write it as Parquet, and use its totals.
+"""Load the Flowroute calls of each day: create an export, wait for it, write it, and use its totals.
 
-Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and the extra ``landing``, and
-writes below the path in the Airflow variable ``flowroute_lake``: any path or URL of ObjectStoragePath, such as
-``s3://aws_default@bucket/cdrs``.
+Copy this file into your DAGs folder. It needs the connection ``flowroute_default`` and the extra
+``landing``, and writes below the path in the Airflow variable ``flowroute_lake``: any path or URL of
+ObjectStoragePath, such as ``s3://aws_default@bucket/cdrs``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOpera
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 
-#: DAGs with this asset as their schedule run when new calls are loaded. The event's extra has path and totals.
+#: DAGs with this asset as their schedule run after new calls are loaded. An event's extra has the totals.
 CDRS = Asset("flowroute_cdrs")
 
 with DAG(
@@ -33,7 +33,7 @@ with DAG(
             2,
             type="number",
             minimum=0,
-            description="Hours to wait after the day. Flowroute records a call when it ends, under its start time.",
+            description="Hours to wait after the day. Flowroute records a call when it ends.",
         )
     },
     tags=["flowroute", "example"],
@@ -59,13 +59,14 @@ with DAG(
     land = CdrExportToObjectStorageOperator(
         task_id="land",
         export_id=create.output,
-        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/{{ data_interval_start | ds }}/cdrs.parquet",
+        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/"
+        "{{ data_interval_start | ds }}/cdrs.parquet",
         outlets=[CDRS],
     )
 
     @task
     def report(summary: dict[str, Any], landed: dict[str, Any]) -> str:
-        """Summarize the day: the returned value is on the task's XCom tab. Replace this with your next step."""
+        """Summarize the day on the task's XCom tab. Replace this with your next step."""
         return (
             f"{summary['num_calls']} calls, {summary['billed_minutes']} minutes, "
             f"{summary['total_cost']} USD: {landed['path']}"

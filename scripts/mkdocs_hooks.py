@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: the version in the header, and tables that a narrow screen shows without scrolling."""
+"""Hooks of MkDocs: the version in the header, tables for narrow screens, and the roles of Sphinx in docstrings."""
 
 from __future__ import annotations
 
@@ -38,3 +38,10 @@ def on_config(config: Any) -> None:
     assert version
     config.site_name += f" {version[1]}"
     config.markdown_extensions.append(LabelCells())
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Replace a role of Sphinx in a docstring, such as ``:class:`~a.b.Name` ``, by the name."""
+    return re.sub(
+        r":(?:class|data|func|meth|attr|mod):<code>[~.]?(?:\w+\.)*(\w+)</code>", r"<code>\1</code>", html
+    )

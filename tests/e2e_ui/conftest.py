@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from tests.browser import browser  # noqa: F401 - a fixture
 from tests.support import wait_until
 
 from .pages import Airflow2Pages, Airflow3Pages
@@ -36,16 +36,6 @@ from airflow_standalone import (  # noqa: E402
 )
 
 HOME = CHECKOUT / ".airflow-e2e-ui" / ".".join(AIRFLOW_VERSION.split(".")[:2])
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--no-sandbox",  # root cannot use the sandbox
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @dataclass
@@ -138,20 +128,8 @@ def ui(flowroute_account: FlowrouteSimulator) -> Iterator[Ui]:
         yield Ui(address, password(HOME), env, flowroute_account)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """The Chromium of the system. Playwright does not need to download its own."""
-    found = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.exit(f"No browser: install chromium, or name one in BROWSER_PATH (looked for {BROWSERS}).", 1)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
+def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:  # noqa: F811
     """A browser tab. A screenshot of its last state is saved beside Airflow's log."""
     context = browser.new_context(viewport={"width": 1100, "height": 1300}, locale="en-US")
     page = context.new_page()
