@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tarfile
 import tomllib
@@ -19,6 +20,7 @@ IN_WHEEL = (
     "operators/cdr_export.py",
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
+    *(f"example_dags/{dag.name}" for dag in (CHECKOUT / "example_dags").glob("*.py")),
 )
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 IN_SDIST = (
@@ -69,6 +71,11 @@ def check_metadata(metadata: Message, tag: str) -> list[str]:
         for name, value in wanted.items()
         if metadata[name] != value
     ]
+    description = str(metadata.get_payload())
+    relative = re.findall(r"\]\((?!https://)([^)]*)\)", description)
+    wrong += [f"has a link in the README that the package index cannot follow: {link}" for link in relative]
+    if not description.startswith("# airflow-provider-flowroute"):
+        wrong.append("lacks the README")
     requirements = metadata.get_all("Requires-Dist", [])
     if any(" @ " in line or "://" in line for line in requirements):
         wrong.append("has a requirement with a URL")
