@@ -167,15 +167,14 @@ def test_search_works_offline(tab: Page, query: str, page: str):
     expect(result).to_be_attached(timeout=15_000)
 
 
-def test_copying_a_command_copies_no_prompt(tab: Page):
-    tab.goto("/waiting.html")
+def test_copying_a_command_copies_no_prompt_and_no_output(tab: Page):
+    tab.goto("/simulator.html")
     tab.locator(".language-console").first.hover()
-    tab.locator(
-        ".language-console button[data-clipboard-target], .language-console .md-clipboard"
-    ).first.click()
+    tab.locator(".language-console [data-clipboard-target]").first.click()
 
     expect(tab.get_by_text("Copied to clipboard")).to_be_visible()
-    assert tab.evaluate("navigator.clipboard.readText()").strip() == "make bench-waiting"
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == "python -m airflow_provider_flowroute.simulator"
 
 
 def test_header_shows_the_version_and_switches_to_dark_mode(tab: Page):
