@@ -1,7 +1,5 @@
 """Every error of this package, in one hierarchy.
 
-::
-
     FlowrouteError
     ├── FlowrouteValueError                 (also a ValueError)
     ├── FlowrouteConnectionConfigError      (also a ValueError)

@@ -151,6 +151,17 @@ def test_every_internal_link_and_anchor_of_a_page_exists(visits: dict[str, Visit
     assert broken == []
 
 
+def test_example_dags_are_shown_in_full(tab: Page):
+    tab.goto("/examples.html")
+
+    shown = tab.locator(".language-python code").all_inner_texts()
+    files = [
+        (CHECKOUT / "example_dags" / f"flowroute_{name}.py").read_text()
+        for name in ("daily_cdrs", "backfill")
+    ]
+    assert [code.strip() for code in shown] == [code.strip() for code in files]
+
+
 @pytest.mark.parametrize(
     ("query", "page"),
     [
@@ -161,7 +172,8 @@ def test_every_internal_link_and_anchor_of_a_page_exists(visits: dict[str, Visit
 )
 def test_search_works_offline(tab: Page, query: str, page: str):
     tab.goto("/index.html")
-    tab.locator(".md-search__input").fill(query)
+    expect(tab.locator(".md-search-result__meta")).to_have_text("Type to start searching", timeout=15_000)
+    tab.locator(".md-search__input").press_sequentially(query)
 
     result = tab.locator(f'.md-search-result__link[href*="{page}"]').first
     expect(result).to_be_attached(timeout=15_000)

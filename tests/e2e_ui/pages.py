@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,13 @@ class Airflow3Pages:
     def open_task(self, dag_id: str, run_id: str, task_id: str, tab: str) -> None:
         """Open the page of a task of a run. Without a tab it shows the log."""
         self.page.goto(f"{self.address}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{tab}")
+
+    def open_graph(self, dag_id: str, run_id: str, tasks: Collection[str]) -> None:
+        """Open the graph of a run, and wait until it shows the tasks."""
+        self.page.goto(f"{self.address}/dags/{dag_id}/runs/{run_id}")
+        self.page.get_by_role("button", name="Show Graph").click()
+        for task in tasks:
+            expect(self.page.locator(".react-flow__node").filter(has_text=task).first).to_be_visible()
 
     @property
     def message(self) -> Locator:

@@ -63,6 +63,11 @@ def test_a_connection_saved_in_the_form_works_in_a_dag_run(pages: Any, ui: Any):
     calls = csv.DictReader(io.StringIO(flowroute.csv(flowroute.exports[-1].id).decode(), newline=""))
     assert pq.read_table(landed).column("cdr_id").to_pylist() == [call["cdr_id"] for call in calls]
     assert extra_of(ui, "flowroute_default")["retries"] in (2, "2")
+    if not AIRFLOW_2:
+        pages.page.set_viewport_size({"width": 1280, "height": 560})
+        tasks = ("late_calls", "create", "wait", "land", "report")
+        pages.open_graph("flowroute_daily_cdrs", "by_hand", tasks)
+        picture(ui.pictures / "dag-3.png", pages.page, pages.page.locator("body"))
 
 
 def extra_of(ui: Any, conn_id: str) -> dict[str, Any]:
