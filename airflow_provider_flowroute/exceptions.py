@@ -111,7 +111,7 @@ class FlowrouteRequestError(FlowrouteAPIError):
 
 
 class FlowrouteRateLimitError(FlowrouteAPIError):
-    """429: too many requests, after the client's retries."""
+    """429: too many requests (Flowroute's rate limit), after the client's retries."""
 
     transient = True
 

@@ -247,7 +247,9 @@ class FlowrouteClient:
 
         :param filter_parameters: window and filters, from :func:`.cdr.filters.build_filter_parameters`.
         :param callback_url: URL to which Flowroute POSTs a callback when the export changes.
+        :return: the new export, usually with the status ``processing``.
         :raises FlowrouteUnreachableError: no answer. A request that may have arrived is not sent again.
+        :raises FlowrouteError: any other error; ``request_may_have_arrived`` is True if the export may exist.
         """
         attributes: dict[str, Any] = {"filter_parameters": dict(filter_parameters)}
         if callback_url:
@@ -256,10 +258,11 @@ class FlowrouteClient:
         return CdrExport.from_resource(self._call("POST", _EXPORTS, "Creating a CDR export", json=body))
 
     def get_cdr_export(self, export_id: str) -> CdrExport:
-        """Return one export.
+        """Return an export in its current state.
 
         :param export_id: ID of the export.
         :raises FlowrouteNotFoundError: the account has no export with this ID.
+        :raises FlowrouteError: the request failed after ``retries``.
         """
         path = f"{_EXPORTS}/{quote(str(export_id), safe='')}"
         return CdrExport.from_resource(self._call("GET", path, f"Reading CDR export {export_id}"))
@@ -271,6 +274,7 @@ class FlowrouteClient:
 
         :param status: return only exports with this status.
         :param page_size: exports in one request, at most 200.
+        :raises FlowrouteError: a request failed after ``retries``.
         """
         params: dict[str, Any] = {"limit": page_size, "offset": 0}
         if status is not None:

@@ -116,7 +116,7 @@ class CdrExport:
         """Parse a resource object: flat as in JSON:API, or nested as in the list endpoint.
 
         :param resource: the decoded JSON.
-        :raises FlowrouteUnexpectedResponseError: with the field that is missing or has another type.
+        :raises FlowrouteUnexpectedResponseError: a field is missing or has another type. The message names it.
         """
         if isinstance(resource, Mapping) and isinstance(resource.get("data"), Mapping):
             resource = resource["data"]

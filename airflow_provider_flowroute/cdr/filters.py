@@ -188,7 +188,7 @@ def parse_filter_parameters(
     :param parameters: a mapping, None, or the text that a template made of a mapping.
     :param allow_unknown: accept a filter that Flowroute's documents do not name, with a warning.
     :return: the filters without the window, and the window if the mapping contains it.
-    :raises FlowrouteValueError: with the filter that is unknown or has an invalid value.
+    :raises FlowrouteValueError: a filter is unknown or has an invalid value. The message names it.
     """
     given = {name: value for name, value in _as_mapping(parameters).items() if value not in (None, "None")}
     ends = [name for name in (WINDOW_START, WINDOW_END) if name in given]
@@ -244,7 +244,7 @@ def parse_callback_url(value: object) -> str | None:
     """Validate a callback URL.
 
     :param value: a URL, or None (or the text ``'None'`` from a template).
-    :raises FlowrouteValueError: with the value.
+    :raises FlowrouteValueError: the value is not an http or https URL.
     """
     if value in (None, "None"):
         return None

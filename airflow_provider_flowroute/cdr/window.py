@@ -23,7 +23,7 @@ def parse_instant(value: object, name: str) -> datetime:
     :param name: name of the value, for the error.
     :return: the time in UTC, rounded down to the second. Flowroute has no smaller unit, and rounding both ends of a
         window in the same way keeps adjacent windows adjacent.
-    :raises FlowrouteValueError: with ``name`` and ``value``.
+    :raises FlowrouteValueError: ``value`` is not a time. The message has ``name`` and ``value``.
     """
     if isinstance(value, str):
         try:
@@ -105,6 +105,7 @@ class Window:
         """Split the window into contiguous windows of at most ``max_days`` days, oldest first.
 
         :param max_days: maximum length of a part in days, 1 to 92.
+        :raises FlowrouteValueError: ``max_days`` is not 1 to 92.
         """
         if not 1 <= max_days <= MAX_DAYS:
             raise FlowrouteValueError(

@@ -207,7 +207,10 @@ class FlowrouteHook(BaseHook):
         )
 
     def test_connection(self) -> tuple[bool, str]:
-        """Test the connection with one authenticated read, without retries."""
+        """Test the connection with one authenticated read, without retries.
+
+        :return: whether the keys are valid, and a message for the user.
+        """
         try:
             connection = self.get_connection(self.flowroute_conn_id)
             # The form tests the connection under a random ID, which means nothing to the user.
