@@ -27,10 +27,11 @@ def blocks(language: str, title: str | None = None, page: Path = PAGE) -> list[s
     ]
 
 
-def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
-    """Let Airflow parse all the Python of the pages as one file.
+def parse_dags(file: Path, page: Path | None = None, **replacements: Path) -> dict[str, Any]:
+    """Let Airflow parse all the Python of the guides, or of one page, as one file.
 
     :param file: the file to write.
+    :param page: the page; None for all of `DAG_PAGES`.
     :param replacements: ``data`` and ``s3``: local directories in place of those of the pages.
     :return: the DAGs by ID.
     """
@@ -39,7 +40,7 @@ def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
     except ImportError:
         from airflow.models.dagbag import DagBag
 
-    code = [block for page in DAG_PAGES for block in blocks("python", page=page)]
+    code = [block for name in ([page] if page else DAG_PAGES) for block in blocks("python", page=name)]
     if AIRFLOW < (3, 3):
         code = [block for block in code if "CronPartitionTimetable" not in block]
     if not find_spec("airflow.providers.google"):
