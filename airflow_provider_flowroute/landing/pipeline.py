@@ -80,7 +80,7 @@ def _to_csv(
         source, copy = (Tee(download, file), None) if keep_gzip else (download, file)
         stream = _inflate(export, source, copy)
         with _parsed(stream, RECONCILED_COLUMNS) as (header, tables):
-            count = _Count(header, progress)
+            count = _Count(header, RECONCILED_COLUMNS, progress)
             for _ in count.watch(tables):
                 pass
     duplicates = []
@@ -96,7 +96,7 @@ def _to_parquet(
 ) -> Reconciliation:
     with ExitStack() as stack:
         header, tables = stack.enter_context(_parsed(_inflate(export, download)))
-        count = _Count(header, progress)
+        count = _Count(header, header.columns, progress)
         writer = CdrParquetWriter(path, header.columns)
         stack.callback(writer.discard)
         row_groups = rebatch(count.watch(tables))
@@ -141,10 +141,10 @@ def _parsed(
 class _Count:
     """Add up tables, and collect their IDs, as they pass."""
 
-    def __init__(self, header: Header, progress: Progress) -> None:
+    def __init__(self, header: Header, columns: Sequence[str], progress: Progress) -> None:
         self._header = header
         self._progress = progress
-        self.totals = totals_of(pa.Table.from_batches([], schema_of(header.columns)), header)
+        self.totals = totals_of(pa.Table.from_batches([], schema_of(columns)), header)
         self.finder = DuplicateFinder()
 
     def watch(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
