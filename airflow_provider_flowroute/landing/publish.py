@@ -89,13 +89,18 @@ def _upload(staged: Path, path: ObjectStoragePath) -> None:
         )
     # Everything, because each file system raises the errors of its own HTTP library. Most of them are no OSError.
     except Exception as e:  # noqa: BLE001
-        error = _landing_error(e)
+        error = landing_error(e)
     else:
         return
     raise error  # outside the except block: the chained error would show what is redacted
 
 
-def _landing_error(error: Exception) -> CdrExportLandingError:
+def landing_error(error: Exception, what: str = "") -> CdrExportLandingError:
+    """Return the error of a file system as one of this package, without the secrets of a presigned URL.
+
+    :param error: any error of a file system, or of its HTTP library.
+    :param what: the first line of the message.
+    """
     # For a status 4xx, Azure's errors have a status_code and gcsfs's have a code, or all raise a built-in type. The
     # exception is gcsfs's OSError for 403.
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
@@ -103,5 +108,6 @@ def _landing_error(error: Exception) -> CdrExportLandingError:
     builtin = isinstance(error, FileExistsError | FileNotFoundError | PermissionError | ValueError)
     text = f"{type(error).__name__}: {redact_presigned_urls(str(error)).strip()}"
     return CdrExportLandingError(
-        text, transient=not (rejected or builtin or text.startswith("OSError: Forbidden"))
+        f"{what}\n{text}" if what else text,
+        transient=not (rejected or builtin or text.startswith("OSError: Forbidden")),
     )

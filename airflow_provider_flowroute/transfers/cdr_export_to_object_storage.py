@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -196,13 +196,17 @@ class CdrExportToObjectStorageOperator(FlowrouteHookMixin, BaseOperator):
 
     def _warn_of_another_window(self, export: CdrExport, path: ObjectStoragePath) -> None:
         """Warn if the file to replace holds another window, as after a mistake in the path's template."""
-        from airflow_provider_flowroute.landing.footer import window_of
+        from airflow_provider_flowroute.landing.footer import read_footer
 
-        landed = window_of(path)
-        if landed is not None and export.window is not None and landed != export.window:
-            self.log.warning(
-                "%s holds the window %s and is replaced by the window %s.", path, landed, export.window
-            )
+        with suppress(CdrExportLandingError):
+            footer = read_footer(path)
+            if footer and footer.window and export.window and footer.window != export.window:
+                self.log.warning(
+                    "%s holds the window %s and is replaced by the window %s.",
+                    path,
+                    footer.window,
+                    export.window,
+                )
 
     def _stage(self, export: CdrExport, staged: Path, file_format: str) -> Reconciliation:
         from airflow_provider_flowroute.landing.pipeline import stage

@@ -130,6 +130,8 @@ def test_the_parquet_footer_has_totals_and_checks(path):
         "export_id": "7",
         "window_start": "2019-06-25T00:00:00+00:00",
         "window_end": "2019-06-26T00:00:00+00:00",
+        "export_window_start": "2019-06-25T00:00:00+00:00",
+        "export_window_end": "2019-06-26T00:00:00+00:00",
         "provider_version": __version__,
     }
 
