@@ -23,6 +23,7 @@ import requests
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
 from airflow_provider_flowroute.landing.csv_stream import CsvStream
+from airflow_provider_flowroute.landing.partitions import stage_days
 from airflow_provider_flowroute.landing.pipeline import stage
 
 #: A contender returns its work. Everything is imported before the work starts.
@@ -38,6 +39,21 @@ def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
         with client.open_cdr_export(export) as download:
             result = stage(export, download, out, file_format)
         assert not result.mismatches, result.mismatches
+
+    return work
+
+
+def day_files(url: str, export_id: str, out: Path) -> _Work:
+    """Land the file with this package as one file for each day."""
+    client = FlowrouteClient("key", "secret", url)
+    out.with_suffix("").mkdir(exist_ok=True)
+
+    def work() -> None:
+        export = client.get_cdr_export(export_id)
+        with client.open_cdr_export(export) as download:
+            result, files = stage_days(export, download, out.with_suffix(""), "UTC")
+        assert not result.mismatches, result.mismatches
+        assert sum(file.totals.rows for file in files) == export.num_calls
 
     return work
 
@@ -206,6 +222,7 @@ def polars(url: str, export_id: str, out: Path) -> _Work:
 CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
     "parquet": lambda url, export_id, out: landing(url, export_id, out, "parquet"),
     "csv.gz": lambda url, export_id, out: landing(url, export_id, out, "csv.gz"),
+    "day files": day_files,
     "download": download,
     "inflate": inflating,
     "open_csv + write": parse_and_write,

@@ -185,6 +185,7 @@ class CdrParquetWriter:
 
     def __init__(self, path: Path, columns: Iterable[str]) -> None:
         schema = schema_of(columns)
+        self.path = path
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -212,14 +213,14 @@ class CdrParquetWriter:
             self._writer.close()
 
 
-def read_parquet_column(path: Path, column: str) -> Iterator[pa.Table]:
-    """Read one column of a Parquet file in batches.
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file in batches.
 
     :param path: the file.
-    :param column: the column's name.
+    :param columns: the names of the columns to read; None for all.
     """
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=[column]):
+        for batch in file.iter_batches(columns=columns):
             yield pa.Table.from_batches([batch])
 
 

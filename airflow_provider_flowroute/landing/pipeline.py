@@ -15,19 +15,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
 from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.columns import RECONCILED_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
+from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
 from airflow_provider_flowroute.landing.arrow import (
     CdrParquetWriter,
-    read_parquet_column,
+    read_parquet,
     read_tables,
     rebatch,
     rewrite_footer,
@@ -38,7 +40,7 @@ from airflow_provider_flowroute.landing.csv_stream import CsvStream, Header, Tee
 from airflow_provider_flowroute.landing.duplicates import DuplicateFinder, confirm
 from airflow_provider_flowroute.landing.footer import footer_metadata
 from airflow_provider_flowroute.landing.publish import PROGRESS_INTERVAL
-from airflow_provider_flowroute.landing.reconciliation import Reconciliation
+from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +69,11 @@ def stage(
     :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
     :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
     """
+    if file_format == "parquet":
+        return stage_parquet(
+            export, download, lambda header: _OneFile(path, header), progress_interval=progress_interval
+        )
     with Progress(f"Export {export.id}", download, progress_interval) as progress:
-        if file_format == "parquet":
-            return _to_parquet(export, download, path, progress)
         return _to_csv(export, download, path, progress, keep_gzip=file_format == "csv.gz")
 
 
@@ -91,26 +95,97 @@ def _to_csv(
     return Reconciliation(export, count.totals, header.names, duplicates)
 
 
-def _to_parquet(
-    export: CdrExport, download: ResumableDownload, path: Path, progress: Progress
+@dataclass
+class Part:
+    """An open Parquet file with the rows of an export, or with some of them.
+
+    :param writer: writes the file.
+    :param window: the window of the file; None for that of the export.
+    :param totals: the totals of the file; None for those of the export.
+    """
+
+    writer: CdrParquetWriter
+    window: Window | None = None
+    totals: Totals | None = None
+
+    def write(self, table: pa.Table, header: Header) -> None:
+        """Write a row group."""
+        if self.totals is not None:
+            self.totals += totals_of(table, header)
+        self.writer.write(table)
+
+
+class Parts(Protocol):
+    """Where the rows of an export go."""
+
+    def write(self, table: pa.Table, /) -> None:
+        """Add rows."""
+
+    def finish(self) -> Sequence[Part]:
+        """Write all rows, and return the files, which are still open."""
+
+    def discard(self) -> None:
+        """Close incomplete files."""
+
+
+class _OneFile:
+    """All rows in one file.
+
+    :param path: the file.
+    :param header: of the export's file.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._writer = CdrParquetWriter(path, header.columns)
+        self.write, self.discard = self._writer.write, self._writer.discard
+
+    def finish(self) -> Sequence[Part]:
+        return [Part(self._writer)]
+
+
+def stage_parquet(
+    export: CdrExport,
+    download: ResumableDownload,
+    open_parts: Callable[[Header], Parts],
+    *,
+    progress_interval: float = PROGRESS_INTERVAL,
 ) -> Reconciliation:
+    """Write an export's rows to Parquet files and reconcile them with the export.
+
+    :param export: the export as Flowroute describes it.
+    :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
+    :param open_parts: called with the header of the export's file.
+    :param progress_interval: seconds between two lines about the progress in the log.
+    """
+
+    def reconcile(duplicates: Sequence[str] = ()) -> Reconciliation:
+        written = sum((part.totals or count.totals).rows for part in parts)
+        return Reconciliation(
+            export, count.totals, header.names, duplicates, unassigned=count.totals.rows - written
+        )
+
     with ExitStack() as stack:
+        progress = stack.enter_context(Progress(f"Export {export.id}", download, progress_interval))
         header, tables = stack.enter_context(_parsed(_inflate(export, download)))
         count = _Count(header, header.columns, progress)
-        writer = CdrParquetWriter(path, header.columns)
-        stack.callback(writer.discard)
+        files = open_parts(header)
+        stack.callback(files.discard)
         row_groups = rebatch(count.watch(tables))
-        for _ in stack.enter_context(threaded_map(writer.write, row_groups, _WRITTEN_AHEAD)):
+        for _ in stack.enter_context(threaded_map(files.write, row_groups, _WRITTEN_AHEAD)):
             pass
+        parts = files.finish()
         candidates = count.finder.candidates()
-        if not candidates:
-            result = Reconciliation(export, count.totals, header.names)
-            writer.close(footer_metadata(export, result))
-            return result
-    # Without a footer the IDs in the file cannot be read, and the footer holds the result.
-    duplicates = confirm(candidates, read_parquet_column(path, "cdr_id"))
-    result = Reconciliation(export, count.totals, header.names, duplicates)
-    rewrite_footer(path, footer_metadata(export, result))
+        result = None if candidates else reconcile()
+        for part in parts:
+            part.writer.close(
+                footer_metadata(export, result, part.window, part.totals) if result is not None else None
+            )
+    if result is None:
+        # Without a footer the IDs in the files cannot be read, and the footer holds the result.
+        ids = (read_parquet(part.writer.path, ["cdr_id"]) for part in parts)
+        result = reconcile(confirm(candidates, itertools.chain.from_iterable(ids)))
+        for part in parts:
+            rewrite_footer(part.writer.path, footer_metadata(export, result, part.window, part.totals))
     return result
 
 

@@ -181,12 +181,20 @@ class Reconciliation:
     :param totals: the totals of the file.
     :param columns: the columns that the file has.
     :param duplicates: values of ``cdr_id`` that occur more than once.
+    :param unassigned: the number of rows that belong to no day of the window, and are in no day file.
     """
 
     def __init__(
-        self, export: CdrExport, totals: Totals, columns: Iterable[str], duplicates: Sequence[str] = ()
+        self,
+        export: CdrExport,
+        totals: Totals,
+        columns: Iterable[str],
+        duplicates: Sequence[str] = (),
+        *,
+        unassigned: int = 0,
     ) -> None:
         self.totals = totals
+        self.unassigned = unassigned
         self.columns = tuple(columns)
         self.checks = (
             _check_rows(export, totals),

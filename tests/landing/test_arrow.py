@@ -20,7 +20,7 @@ from airflow_provider_flowroute.exceptions import CdrExportFormatError
 from airflow_provider_flowroute.landing import arrow
 from airflow_provider_flowroute.landing.arrow import (
     CdrParquetWriter,
-    read_parquet_column,
+    read_parquet,
     read_tables,
     rewrite_footer,
     schema_of,
@@ -291,7 +291,7 @@ def test_a_rewritten_footer_keeps_every_row_group(tmp_path):
     assert metadata.metadata[b"flowroute.export_id"] == b"2"
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [2, 1]
     assert pq.read_table(path).equals(before)
-    assert [batch.column("cdr_id").to_pylist() for batch in read_parquet_column(path, "cdr_id")] == [
+    assert [batch.column("cdr_id").to_pylist() for batch in read_parquet(path, ["cdr_id"])] == [
         ["a", "b", "c"]
     ]
     assert list(tmp_path.iterdir()) == [path]
