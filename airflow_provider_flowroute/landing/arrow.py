@@ -185,7 +185,6 @@ class CdrParquetWriter:
 
     def __init__(self, path: Path, columns: Iterable[str]) -> None:
         schema = schema_of(columns)
-        self.path = path
         self._writer = pq.ParquetWriter(
             path,
             schema,

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 
 from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
-from airflow_provider_flowroute.landing import arrow
-from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, totals_of
+from airflow_provider_flowroute.landing.arrow import (
+    CdrParquetWriter,
+    read_parquet,
+    rebatch,
+    rewrite_footer,
+    schema_of,
+    totals_of,
+)
 from airflow_provider_flowroute.landing.csv_stream import Header
-from airflow_provider_flowroute.landing.pipeline import Part, stage_parquet
+from airflow_provider_flowroute.landing.pipeline import FooterOf, stage_parquet
 from airflow_provider_flowroute.landing.publish import PROGRESS_INTERVAL
 from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals
 
-#: Bytes of rows that wait for a larger row group. When they are more, the day with most of them is written.
-BUFFERED_BYTES = 64 << 20
+#: Files that are written at the same time.
+_WRITERS = 2
 
 
 @dataclass(frozen=True)
@@ -130,20 +139,27 @@ def stage_days(
 
 @dataclass
 class _Day:
-    """The rows of a day: those that are written, and those that wait for a row group."""
+    """The rows of a day until its file is written.
 
-    part: Part
-    waiting: list[pa.Table] = field(default_factory=list)
+    :param day: the day.
+    :param window: the window of the day.
+    :param spill: the temporary file of its rows.
+    :param totals: the totals of its rows; None until its file is written.
+    """
+
+    day: date
+    window: Window
+    spill: Path
+    writer: Any = None
     rows: int = 0
-    bytes: int = 0
+    totals: Totals | None = None
 
 
 class DayPartitions:
     """Divide tables among the files of their days.
 
-    Rows wait in memory until their day has enough of them for a row group, or until the rows of all days take more
-    than :data:`BUFFERED_BYTES`. A file in the order of its times therefore has large row groups, and memory is
-    constant.
+    Rows go to a temporary file of their day first. At the end each of these becomes a Parquet file. So the rows can be
+    in any order, memory is constant, and row groups are large.
 
     :param header: of the export's file.
     :param directory: receives the files.
@@ -152,66 +168,93 @@ class DayPartitions:
 
     def __init__(self, header: Header, directory: Path, days: Mapping[date, Window]) -> None:
         self._header = header
-        self._dates = list(days)
-        windows = list(days.values())
-        empty = totals_of(pa.Table.from_batches([], arrow.schema_of(header.columns)), header)
-        self._days = [
-            _Day(
-                Part(
-                    CdrParquetWriter(directory / f"{day.isoformat()}.parquet", header.columns), window, empty
-                )
-            )
-            for day, window in days.items()
-        ]
-        instants = [*(window.start for window in windows), windows[-1].end]
+        self._schema = schema_of(header.columns)
+        self._directory = directory
+        self._days = [_Day(day, window, directory / f"{day}.arrow") for day, window in days.items()]
+        instants = [*(day.window.start for day in self._days), self._days[-1].window.end]
         self._bounds = np.array([round(instant.timestamp() * 1e6) for instant in instants], np.int64)
-        self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
         """Add rows. Rows of no day are left out."""
-        for number, rows in self._divide(table):
-            day = self._days[number]
-            day.waiting.append(rows)
-            day.rows += rows.num_rows
-            day.bytes += (size := rows.nbytes)
-            self._bytes += size
-            if day.rows >= arrow.ROW_GROUP_ROWS:
-                self._flush(day)
-        while self._bytes > BUFFERED_BYTES:
-            self._flush(max(self._days, key=lambda day: day.bytes))
+        numbers = self._numbers(table.column("start_time").combine_chunks())
+        if np.any(numbers[1:] < numbers[:-1]):
+            order = np.argsort(numbers, kind="stable")
+            numbers = numbers[order]
+            taken = pa.Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order)])
+            # Taking rows of several chunks is five times as slow.
+            columns = [column.combine_chunks().take(taken) for column in table.columns]
+            table = pa.table(columns, self._schema)
+        found, firsts = np.unique(numbers, return_index=True)
+        for number, first, end in zip(found.tolist(), firsts, [*firsts[1:], len(numbers)], strict=True):
+            if 0 <= number < len(self._days):
+                self._spill(self._days[number], table.slice(first, end - first))
 
-    def finish(self) -> Sequence[Part]:
-        """Write all rows that wait, and return the files, which are still open."""
-        for day in self._days:
-            self._flush(day)
-        return [day.part for day in self._days]
+    def _numbers(self, starts: pa.Array) -> Any:
+        """Return the number of the day of each time; one without a day, for a time in none of them and for a null."""
+        # Buffers, because to_numpy(), scalar() and array() import pandas where it is installed.
+        instants = np.frombuffer(starts.buffers()[1], np.int64, len(starts), starts.offset * 8)
+        numbers = np.searchsorted(self._bounds, instants, "right") - 1
+        if starts.null_count:
+            is_null = starts.is_null().cast(pa.uint8())
+            numbers[np.frombuffer(is_null.buffers()[1], np.bool_, len(is_null), is_null.offset)] = -1
+        return numbers
+
+    def _spill(self, day: _Day, rows: pa.Table) -> None:
+        if day.writer is None:
+            # Not compressed: even lz4 takes longer than the disk.
+            day.writer = pa.ipc.new_stream(pa.OSFile(str(day.spill), "wb"), self._schema)
+        day.writer.write_table(rows)
+        day.rows += rows.num_rows
+
+    @property
+    def rows(self) -> int:
+        """The rows that have a file."""
+        return sum(day.rows for day in self._days)
+
+    def close(self, footer: FooterOf | None) -> None:
+        """Write the files.
+
+        :param footer: returns the metadata of a file; None for files without any.
+        """
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="flowroute-landing") as threads:
+            for _ in threads.map(lambda day: self._write_file(day, footer), self._days):
+                pass
+
+    def _write_file(self, day: _Day, footer: FooterOf | None) -> None:
+        writer = CdrParquetWriter(self._path(day), self._header.columns)
+        totals = totals_of(pa.Table.from_batches([], self._schema), self._header)
+        try:
+            if day.writer is not None:
+                day.writer.close()
+                with pa.OSFile(str(day.spill)) as file, pa.ipc.open_stream(file) as batches:
+                    for table in rebatch(pa.Table.from_batches([batch]) for batch in batches):
+                        totals += totals_of(table, self._header)
+                        writer.write(table)
+                day.spill.unlink()
+            day.totals = totals
+            writer.close(footer and footer(day.window, totals))
+        finally:
+            writer.discard()
+
+    def rewrite(self, footer: FooterOf) -> None:
+        """Give the files another footer."""
+        for file in self.files():
+            rewrite_footer(file.path, footer(file.window, file.totals))
+
+    def read_ids(self) -> Iterator[pa.Table]:
+        """Read the IDs of all calls."""
+        for file in self.files():
+            yield from read_parquet(file.path, ["cdr_id"])
+
+    def _path(self, day: _Day) -> Path:
+        return self._directory / f"{day.day}.parquet"
 
     def discard(self) -> None:
         """Close incomplete files."""
         for day in self._days:
-            day.part.writer.discard()
+            if day.writer is not None:
+                day.writer.close()
 
     def files(self) -> list[DayFile]:
         """Return the files in the order of their days."""
-        return [
-            DayFile(day, part.window, part.writer.path, part.totals)
-            for day, part in zip(self._dates, (day.part for day in self._days), strict=True)
-            if part.window and part.totals
-        ]
-
-    def _divide(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-        starts = table.column("start_time").cast(pa.int64()).fill_null(self._bounds[0] - 1).to_numpy()
-        numbers = np.searchsorted(self._bounds, starts, "right") - 1
-        order = np.argsort(numbers, kind="stable")
-        found, firsts = np.unique(numbers[order], return_index=True)
-        for number, indices in zip(found.tolist(), np.split(order, firsts[1:]), strict=True):
-            if 0 <= number < len(self._days):
-                # A copy, because a slice would keep all rows of the table in memory.
-                yield number, table if len(indices) == len(order) else table.take(indices)
-
-    def _flush(self, day: _Day) -> None:
-        if day.waiting:
-            rows = pa.concat_tables(day.waiting)
-            self._bytes -= day.bytes
-            day.waiting, day.rows, day.bytes = [], 0, 0
-            day.part.write(rows, self._header)
+        return [DayFile(day.day, day.window, self._path(day), day.totals) for day in self._days if day.totals]

@@ -12,10 +12,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, TypeVar
@@ -95,34 +95,28 @@ def _to_csv(
     return Reconciliation(export, count.totals, header.names, duplicates)
 
 
-@dataclass
-class Part:
-    """An open Parquet file with the rows of an export, or with some of them.
-
-    :param writer: writes the file.
-    :param window: the window of the file; None for that of the export.
-    :param totals: the totals of the file; None for those of the export.
-    """
-
-    writer: CdrParquetWriter
-    window: Window | None = None
-    totals: Totals | None = None
-
-    def write(self, table: pa.Table, header: Header) -> None:
-        """Write a row group."""
-        if self.totals is not None:
-            self.totals += totals_of(table, header)
-        self.writer.write(table)
+#: Returns the metadata of a file, given its window and totals; None for those of the export.
+FooterOf = Callable[[Window | None, Totals | None], Mapping[str, str]]
 
 
-class Parts(Protocol):
-    """Where the rows of an export go."""
+class ParquetFiles(Protocol):
+    """The files that receive the rows of an export."""
+
+    @property
+    def rows(self) -> int:
+        """The rows that are in a file."""
 
     def write(self, table: pa.Table, /) -> None:
         """Add rows."""
 
-    def finish(self) -> Sequence[Part]:
-        """Write all rows, and return the files, which are still open."""
+    def close(self, footer: FooterOf | None, /) -> None:
+        """Complete the files, with a footer if there is one."""
+
+    def rewrite(self, footer: FooterOf, /) -> None:
+        """Give the files another footer."""
+
+    def read_ids(self) -> Iterator[pa.Table]:
+        """Read the IDs of all calls."""
 
     def discard(self) -> None:
         """Close incomplete files."""
@@ -136,17 +130,29 @@ class _OneFile:
     """
 
     def __init__(self, path: Path, header: Header) -> None:
+        self._path = path
         self._writer = CdrParquetWriter(path, header.columns)
-        self.write, self.discard = self._writer.write, self._writer.discard
+        self.discard = self._writer.discard
+        self.rows = 0
 
-    def finish(self) -> Sequence[Part]:
-        return [Part(self._writer)]
+    def write(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        self._writer.write(table)
+
+    def close(self, footer: FooterOf | None) -> None:
+        self._writer.close(footer and footer(None, None))
+
+    def rewrite(self, footer: FooterOf) -> None:
+        rewrite_footer(self._path, footer(None, None))
+
+    def read_ids(self) -> Iterator[pa.Table]:
+        return read_parquet(self._path, ["cdr_id"])
 
 
 def stage_parquet(
     export: CdrExport,
     download: ResumableDownload,
-    open_parts: Callable[[Header], Parts],
+    open_files: Callable[[Header], ParquetFiles],
     *,
     progress_interval: float = PROGRESS_INTERVAL,
 ) -> Reconciliation:
@@ -154,38 +160,33 @@ def stage_parquet(
 
     :param export: the export as Flowroute describes it.
     :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
-    :param open_parts: called with the header of the export's file.
+    :param open_files: called with the header of the export's file.
     :param progress_interval: seconds between two lines about the progress in the log.
     """
-
-    def reconcile(duplicates: Sequence[str] = ()) -> Reconciliation:
-        written = sum((part.totals or count.totals).rows for part in parts)
-        return Reconciliation(
-            export, count.totals, header.names, duplicates, unassigned=count.totals.rows - written
-        )
-
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(f"Export {export.id}", download, progress_interval))
         header, tables = stack.enter_context(_parsed(_inflate(export, download)))
         count = _Count(header, header.columns, progress)
-        files = open_parts(header)
+        files = open_files(header)
         stack.callback(files.discard)
         row_groups = rebatch(count.watch(tables))
         for _ in stack.enter_context(threaded_map(files.write, row_groups, _WRITTEN_AHEAD)):
             pass
-        parts = files.finish()
+
+        def reconcile(duplicates: Sequence[str] = ()) -> tuple[Reconciliation, FooterOf]:
+            unassigned = count.totals.rows - files.rows
+            result = Reconciliation(export, count.totals, header.names, duplicates, unassigned=unassigned)
+            return result, partial(footer_metadata, export, result)
+
         candidates = count.finder.candidates()
-        result = None if candidates else reconcile()
-        for part in parts:
-            part.writer.close(
-                footer_metadata(export, result, part.window, part.totals) if result is not None else None
-            )
-    if result is None:
+        if not candidates:
+            result, footer = reconcile()
+            files.close(footer)
+            return result
         # Without a footer the IDs in the files cannot be read, and the footer holds the result.
-        ids = (read_parquet(part.writer.path, ["cdr_id"]) for part in parts)
-        result = reconcile(confirm(candidates, itertools.chain.from_iterable(ids)))
-        for part in parts:
-            rewrite_footer(part.writer.path, footer_metadata(export, result, part.window, part.totals))
+        files.close(None)
+    result, footer = reconcile(confirm(candidates, files.read_ids()))
+    files.rewrite(footer)
     return result
 
 
