@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +15,7 @@ import pyarrow.ipc
 
 from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.export import CdrExport
-from airflow_provider_flowroute.cdr.window import Window
+from airflow_provider_flowroute.cdr.window import Window, zone_of
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.arrow import (
     CdrParquetWriter,
@@ -51,21 +50,6 @@ class DayFile:
     totals: Totals
 
 
-def zone_of(timezone: str) -> ZoneInfo:
-    """Return a time zone.
-
-    :param timezone: its name in the tz database.
-    :raises FlowrouteValueError: there is no such zone.
-    """
-    try:
-        return ZoneInfo(timezone)
-    except (KeyError, ValueError, TypeError, OSError):  # an unknown name, a path, None, a folder of zones
-        raise FlowrouteValueError(
-            f"timezone is {timezone!r}.\nThis is no time zone of the tz database.\n"
-            f"Use a name such as 'UTC' or 'America/New_York'."
-        ) from None
-
-
 def days_of(export: CdrExport, timezone: str) -> Mapping[date, Window]:
     """Return the days of an export's window, oldest first, each with its own window.
 
@@ -80,13 +64,7 @@ def days_of(export: CdrExport, timezone: str) -> Mapping[date, Window]:
             f"Export {export.id} cannot be landed as one file for each day.\n"
             f"Flowroute did not report its window.\nLand it without partition_by."
         )
-    day = window.start.astimezone(zone).date()
-    days = {}
-    while (start := _midnight(day, zone)) < window.end:
-        end = _midnight(day + timedelta(days=1), zone)
-        if start < end:  # Samoa left out a day when it changed sides of the date line
-            days[day] = Window(start, end)
-        day += timedelta(days=1)
+    days = dict(window.days(zone))
     first, last = next(iter(days.values())), next(reversed(days.values()))
     if (first.start, last.end) != (window.start, window.end):
         raise FlowrouteValueError(
@@ -96,11 +74,6 @@ def days_of(export: CdrExport, timezone: str) -> Mapping[date, Window]:
             f"{last.end.astimezone(zone).isoformat()}, or set another timezone."
         )
     return days
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Return the first instant of a day. Where a clock change skips midnight, that is a later time of day."""
-    return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
 def stage_days(
@@ -247,7 +220,8 @@ class DayPartitions:
             yield from read_parquet(file.path, ["cdr_id"])
 
     def _path(self, day: _Day) -> Path:
-        return self._directory / f"{day.day}.parquet"
+        # Not .parquet: on a local disk the folder is in the lake, and queries of its files must not find this one.
+        return self._directory / f"{day.day}.part"
 
     def discard(self) -> None:
         """Close incomplete files."""

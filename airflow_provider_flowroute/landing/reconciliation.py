@@ -121,6 +121,30 @@ def same_cost(summed: Decimal, reported: Decimal) -> bool:
     return reported.quantize(unit, ROUND_HALF_EVEN) in roundings
 
 
+def differing_figures(export: CdrExport, totals: Totals) -> dict[str, tuple[Any, Any]]:
+    """Return the figures in which an export differs from landed rows, each with the landed and the new value.
+
+    A fee or ``billed_minutes`` that one of the two does not have is not compared.
+
+    :param export: a completed export of the same window.
+    :param totals: the totals of the landed rows.
+    """
+    minutes = None if totals.billed_seconds is None else Decimal(totals.billed_seconds) / 60
+    amounts = {"billed_minutes": (minutes, export.billed_minutes)}
+    amounts |= {name: (amount, export.fees.get(name)) for name, amount in totals.fees.items()}
+    differing: dict[str, tuple[Any, Any]] = {
+        name: (landed, reported)
+        for name, (landed, reported) in amounts.items()
+        if landed is not None and reported is not None and not same_cost(landed, reported)
+    }
+    cost = totals.total_cost, export.total_cost
+    if None in cost or not same_cost(*cost):  # type: ignore[arg-type]
+        differing["total_cost"] = cost
+    if totals.rows != export.num_calls:
+        differing["num_calls"] = (totals.rows, export.num_calls)
+    return differing
+
+
 #: The first and the last ``start_time`` of a file, or the two ends of a window.
 Interval = tuple[datetime, datetime]
 

@@ -16,11 +16,11 @@ import pytest
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 from airflow_provider_flowroute.cdr.export import CdrExport
-from airflow_provider_flowroute.cdr.window import Window, format_instant
+from airflow_provider_flowroute.cdr.window import Window, format_instant, zone_of
 from airflow_provider_flowroute.exceptions import CdrExportIntegrityError, FlowrouteValueError
 from airflow_provider_flowroute.landing import arrow
 from airflow_provider_flowroute.landing.footer import read_footer
-from airflow_provider_flowroute.landing.partitions import DayFile, days_of, stage_days, zone_of
+from airflow_provider_flowroute.landing.partitions import DayFile, days_of, stage_days
 from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals
 
 from .test_pipeline import Download
@@ -182,7 +182,7 @@ def test_a_damaged_file_leaves_no_complete_file(tmp_path):
             "UTC",
         )
 
-    assert list(tmp_path.glob("*.parquet")) == []
+    assert list(tmp_path.glob("*.part")) == []
 
 
 @pytest.mark.parametrize(
