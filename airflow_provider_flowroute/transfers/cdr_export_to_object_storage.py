@@ -109,6 +109,8 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
         self.flowroute_conn_id = flowroute_conn_id
         self._landing: LandingLineage | None = None
         self.landed_file_url = ""
+        #: The window of the export, for ``map_index_template="{{ task.window }}"``.
+        self.window = ""
         # Permanent errors, because a mapped task is instantiated on the worker.
         with fail_without_retry():
             self._check_options()
@@ -134,6 +136,7 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
             self._check_timezone()
             export = self.client.get_cdr_export(export_id)
             export.check_completed()
+            self.window = str(export.window or "")
             targets = self._targets(export, path)
             severity = "error" if self.on_mismatch == "fail" else "warn"
             self._landing = LandingLineage(export, self.client.base_url, path, file_format, severity)

@@ -95,7 +95,7 @@ def test_changes_that_cancel_out_in_the_totals_are_found():
 
     found = difference_of(old, new)
 
-    assert (found.rows, found.total_cost, found.counts["changed"]) == (0, 0, 2)
+    assert (found.rows, found.total_cost, found.counts["changed"]) == (0, Decimal(0), 2)
 
 
 @pytest.mark.parametrize(

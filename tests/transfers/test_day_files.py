@@ -121,10 +121,10 @@ def test_the_layout_is_that_of_one_export_for_each_day(flowroute, tmp_path):
         )
 
 
-@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 8), 23), ((2026, 11, 1), 25)])
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-08", 23), ("2026-11-01", 25)])
 def test_a_day_of_a_zone_has_all_its_hours(account, tmp_path, day, hours):
     zone = ZoneInfo("America/New_York")
-    account.start = datetime(*day, tzinfo=zone)
+    account.start = datetime.fromisoformat(day).replace(tzinfo=zone)
     account.end = account.start + timedelta(days=2)
     first, second = account.start.astimezone(UTC), (account.start + timedelta(days=1)).astimezone(UTC)
     account.calls = [
