@@ -185,7 +185,7 @@ def test_late_calls_dag_replaces_only_days_that_differ(flowroute, dags_test, tmp
     assert list(complete) == ["2026-11-17", "2026-11-18", "2026-11-19"]
     remove_first_call(late)
 
-    dags_test("flowroute_late_calls", "2026-11-20", "--conf", '{"days": 3}')
+    dags_test("flowroute_late_calls", "2026-11-20T06:30:00+00:00", "--conf", '{"days": 3}')
 
     assert files_of(tmp_path) == complete
     assert [path for path, inode in inodes.items() if path.stat().st_ino != inode] == [late]
@@ -194,7 +194,7 @@ def test_late_calls_dag_replaces_only_days_that_differ(flowroute, dags_test, tmp
     )
     assert len(flowroute.exports) == 4
 
-    dags_test("flowroute_late_calls", "2026-11-20", "--conf", '{"days": 3}')
+    dags_test("flowroute_late_calls", "2026-11-20T06:30:00+00:00", "--conf", '{"days": 3}')
 
     assert xcom("flowroute_late_calls", "report").startswith("No late calls: 3 files have the figures of")
     assert [export.downloads for export in flowroute.exports] == [1, 1, 1, 1, 0]
