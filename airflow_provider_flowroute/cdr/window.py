@@ -68,7 +68,7 @@ def zone_of(timezone: str) -> ZoneInfo:
         return ZoneInfo(timezone)
     except (KeyError, ValueError, TypeError, OSError):  # an unknown name, a path, None, a folder of zones
         raise FlowrouteValueError(
-            f"timezone is {timezone!r}.\nThis is no time zone of the tz database.\n"
+            f"timezone is {timezone!r}.\nThe tz database has no such time zone.\n"
             f"Use a name such as 'UTC' or 'America/New_York'."
         ) from None
 

@@ -296,10 +296,10 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
 
         targets = targets_of(export, path, self.timezone if self.partition_by else None)
         if not self.overwrite and (there := existing(targets)):
+            others = f"So do {len(there) - 1} more files of {self.path}.\n" if len(there) > 1 else ""
             raise FlowrouteValueError(
-                f"{there[0]} already exists, and overwrite is False.\nNothing was downloaded.\n"
-                + (f"So do {len(there) - 1} more files of {self.path}.\n" if len(there) > 1 else "")
-                + "Remove the file, choose another path, or set overwrite=True."
+                f"{there[0]} already exists, and overwrite is False.\nNothing was downloaded.\n{others}"
+                f"Remove the file, choose another path, or set overwrite=True."
             )
         return targets
 
