@@ -175,14 +175,15 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
             self._enforce_reconciliation(export, self._landing.result)
             difference, changed = select_changed(files) if self.overwrite == IF_CHANGED else (None, files)
             self._log_difference(export, difference)
-            self._landing.size = sum(file.path.stat().st_size for file in files)
+            size = sum(file.path.stat().st_size for file in files)
             done = in_parallel(path, lambda file: publish(file.path, file.target.path), changed)
             for published, _ in enumerate(done, 1):
                 self._state = (
                     f"{published} of {len(changed)} files are published. Each file is complete, old or new; "
                     f"a retry publishes the others."
                 )
-        landed = self._figures(export, self._landing.result, self._landing.size, len(files), len(changed))
+        self._landing.size = size
+        landed = self._figures(export, self._landing.result, size, len(files), len(changed))
         self.log.info(
             "Landed export %s: %s, %s billed minutes, %s USD, %s in %s at %s.",
             export.id,

@@ -167,7 +167,7 @@ def test_a_read_error_names_the_file(store, mocker):
     mocker.patch.object(MemoryFileSystem, "info", side_effect=PermissionError("Access Denied"))
 
     with pytest.raises(CdrExportLandingError) as caught:
-        read_footer(ObjectStoragePath("memory://lake/cdrs.parquet"))
+        read_footer(path := ObjectStoragePath("memory://lake/cdrs.parquet"))
 
-    assert str(caught.value) == "memory://lake/cdrs.parquet cannot be read.\nPermissionError: Access Denied"
+    assert str(caught.value) == f"{path} cannot be read.\nPermissionError: Access Denied"
     assert not caught.value.transient
