@@ -29,6 +29,7 @@ FILES = HERE.parent / ".bench"
 RATE = 50_000_000
 RATED = " at 400 Mbit/s"
 SLOW = ("SDK",)
+DAYS = 92
 NAMES = (
     "parquet",
     "csv.gz",
@@ -41,6 +42,18 @@ NAMES = (
     f"parquet{RATED}",
     f"download{RATED}",
 )
+#: Landings of a file over 92 days: the name, the contender and the file.
+ONE_FILE, ONE_FILE_SHUFFLED = "one file", "one file, rows in no order"
+DAY_FILES, SHUFFLED = "day files", "day files, rows in no order"
+SORTED_FILE, SHUFFLED_FILE = f"{{rows}}-{DAYS}d", f"{{rows}}-{DAYS}d-shuffled"
+LAKE = {
+    ONE_FILE: ("parquet", SORTED_FILE),
+    DAY_FILES: ("day files", SORTED_FILE),
+    ONE_FILE_SHUFFLED: ("parquet", SHUFFLED_FILE),
+    SHUFFLED: ("day files", SHUFFLED_FILE),
+    "if_changed, same figures": ("unchanged", SORTED_FILE),
+    "if_changed, every row is compared": ("changed", SORTED_FILE),
+}
 console = Console(highlight=False)
 Results = dict[str, list[dict[str, float]]]
 
@@ -57,7 +70,7 @@ def served() -> Iterator[str]:
             process.terminate()
 
 
-def run(name: str, url: str, rows: int, out: Path, rate: int = 0) -> dict[str, float]:
+def run(name: str, url: str, rows: int | str, out: Path, rate: int = 0) -> dict[str, float]:
     """Run one contender in a new process, to a new file: truncating an old one takes time."""
     out.unlink(missing_ok=True)
     done = subprocess.run(
@@ -126,6 +139,40 @@ def show_goals(found: list[tuple[str, float, str, float]]) -> None:
     console.print(table)
 
 
+def measure_lake(url: str, rows: int, large: int, rounds: int, directory: Path) -> None:
+    """Measure landings of 92 days: one file, day files and if_changed."""
+    for size in filter(None, (rows, large)):
+        for name, shuffled in ((SORTED_FILE, False), (SHUFFLED_FILE, True)):
+            path = FILES / f"{name.format(rows=size)}.csv.gz"
+            with console.status(f"{path.name} ..."):
+                make(path, size, DAYS, shuffled=shuffled)
+
+    def measure(name: str, size: int) -> dict[str, float]:
+        contender, file = LAKE[name]
+        with (
+            tempfile.TemporaryDirectory(dir=directory) as folder,
+            console.status(f"{name}, {size:,} rows ..."),
+        ):
+            return run(contender, url, file.format(rows=size), Path(folder, "out.parquet"))
+
+    results: Results = defaultdict(list)
+    for number in range(rounds):
+        for name in random.Random(number).sample(list(LAKE), len(LAKE)):
+            results[name].append(measure(name, rows))
+    found = [
+        (f"{name} / {other}", median(results, name) / median(results, other), "<=", 1.4)
+        for name, other in ((DAY_FILES, ONE_FILE), (SHUFFLED, ONE_FILE_SHUFFLED))
+    ]
+    for name in (DAY_FILES, SHUFFLED):
+        found.append((f"{name}, RSS over idle, MiB", median(results, name, "rss"), "<=", 350))
+        if large:
+            title = f"{name}, {large:,} rows"
+            results[title].append(measure(name, large))
+            found.append((f"{title}, RSS over idle, MiB", median(results, title, "rss"), "<=", 350))
+    show({name: results[name] for name in LAKE} | results, rows)
+    show_goals(found)
+
+
 @click.command()
 @click.option("--rows", type=click.IntRange(1000), default=1_000_000, show_default=True)
 @click.option(
@@ -141,8 +188,13 @@ def show_goals(found: list[tuple[str, float, str, float]]) -> None:
     default=True,
     help="Include the way of Flowroute's SDK, which takes half a minute and 5 GB.",
 )
-def main(rows: int, large: int, rounds: int, sdk: bool) -> None:
+@click.option("--lake", is_flag=True, help="Measure only day files and if_changed, over 92 days.")
+def main(rows: int, large: int, rounds: int, sdk: bool, lake: bool) -> None:
     """Compare ways from a served file to Parquet."""
+    if lake:
+        with served() as url, tempfile.TemporaryDirectory(prefix="flowroute-bench-") as directory:
+            measure_lake(url, rows, large, rounds, Path(directory))
+        return
     for size in filter(None, (rows, large)):
         with console.status(f"A file of {size:,} rows ..."):
             make(FILES / f"{size}.csv.gz", size)

@@ -8,12 +8,14 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -23,6 +25,7 @@ import requests
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
 from airflow_provider_flowroute.landing.csv_stream import CsvStream
+from airflow_provider_flowroute.landing.partitions import stage_days
 from airflow_provider_flowroute.landing.pipeline import stage
 
 #: A contender returns its work. Everything is imported before the work starts.
@@ -38,6 +41,62 @@ def landing(url: str, export_id: str, out: Path, file_format: str) -> _Work:
         with client.open_cdr_export(export) as download:
             result = stage(export, download, out, file_format)
         assert not result.mismatches, result.mismatches
+
+    return work
+
+
+def day_files(url: str, export_id: str, out: Path) -> _Work:
+    """Land the file with this package as one file for each day."""
+    client = FlowrouteClient("key", "secret", url)
+    (folder := out.with_suffix("")).mkdir(exist_ok=True)
+
+    def work() -> None:
+        export = client.get_cdr_export(export_id)
+        with client.open_cdr_export(export) as download:
+            result, files = stage_days(export, download, folder, "UTC")
+        assert not result.mismatches, result.mismatches
+        assert sum(file.totals.rows for file in files) == export.num_calls
+        for file in files:
+            file.path.rename(folder / f"{file.day}.parquet")
+
+    return work
+
+
+def if_changed(url: str, export_id: str, out: Path, *, compares: bool) -> _Work:
+    """Compare landed day files with the figures of their export, or with its rows.
+
+    :param compares: whether the figures differ, so that the file is downloaded and each row is compared.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    from airflow_provider_flowroute.landing import targets
+    from airflow_provider_flowroute.landing.reconciliation import differing_figures
+
+    client = FlowrouteClient("key", "secret", url)
+    # In another process, so that its memory is not in the figures.
+    subprocess.run(
+        [sys.executable, __file__, "day files", url, export_id, str(out)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    (new := out.with_suffix(".new")).mkdir(exist_ok=True)
+    pattern = ObjectStoragePath(f"{out.with_suffix('')}/{{date}}.parquet")
+
+    def work() -> None:
+        export = client.get_cdr_export(export_id)
+        landed = targets.targets_of(export, pattern, "UTC")
+        targets.read_footers(landed)
+        totals = targets.landed_totals(landed)
+        assert totals is not None
+        assert not differing_figures(export, totals)
+        if compares:
+            with client.open_cdr_export(export) as download:
+                _, files = stage_days(export, download, new, "UTC")
+            staged = [
+                targets.Staged(target, file.path, file.totals)
+                for target, file in zip(landed, files, strict=True)
+            ]
+            assert targets.select_changed(staged)[1] == []
 
     return work
 
@@ -206,6 +265,9 @@ def polars(url: str, export_id: str, out: Path) -> _Work:
 CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
     "parquet": lambda url, export_id, out: landing(url, export_id, out, "parquet"),
     "csv.gz": lambda url, export_id, out: landing(url, export_id, out, "csv.gz"),
+    "day files": day_files,
+    "unchanged": partial(if_changed, compares=False),
+    "changed": partial(if_changed, compares=True),
     "download": download,
     "inflate": inflating,
     "open_csv + write": parse_and_write,

@@ -42,20 +42,24 @@ class Made:
     :param rows: number of calls.
     :param total_cost: exact sum in US dollars, as text.
     :param csv_bytes: size before compression.
+    :param days: the length of the window, which begins at :data:`START`.
     """
 
     rows: int
     total_cost: str
     csv_bytes: int
+    days: int = DAYS
 
 
-def make(path: Path, rows: int) -> Made:
+def make(path: Path, rows: int, days: int = DAYS, *, shuffled: bool = False) -> Made:
     """Write the file, unless it exists.
 
     :param path: the gzip file; its figures are written beside it, as JSON.
     :param rows: number of calls.
+    :param days: days over which the calls are spread.
+    :param shuffled: whether the calls are in no order; otherwise they are in the order of their start.
     """
-    facts = path.parent / f"{rows}.json"
+    facts = path.with_name(path.name.removesuffix(".csv.gz") + ".json")
     if facts.exists():
         return Made(**json.loads(facts.read_text()))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,11 +70,12 @@ def make(path: Path, rows: int) -> Made:
         for first in range(0, rows, _BLOCK):
             lines = []
             for number in range(first, min(first + _BLOCK, rows)):
-                line, cost = _row(dice, START + timedelta(seconds=DAYS * 86400 * number // rows))
+                place = dice.randrange(rows) if shuffled else number
+                line, cost = _row(dice, START + timedelta(seconds=days * 86400 * place // rows))
                 lines.append(line)
                 units += cost
             size += file.write("".join(lines).encode())
-    made = Made(rows, f"{Decimal(units).scaleb(-8):f}", size)
+    made = Made(rows, f"{Decimal(units).scaleb(-8):f}", size, days)
     facts.write_text(json.dumps(asdict(made)))
     return made
 

@@ -6,11 +6,12 @@ import json
 import os
 import sys
 import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from generate import DAYS, START, Made
+from generate import START, Made
 
 from airflow_provider_flowroute.cdr.window import Window, format_instant
 
@@ -35,8 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     def _describe(self, name: str) -> None:
         rate, _, rows = name.partition("-")
         made = Made(**json.loads((self.directory / f"{rows}.json").read_text()))
-        window = Window(START, START.replace(month=START.month + 1))
-        assert (window.end - window.start).days == DAYS
+        window = Window(START, START + timedelta(days=made.days))
         attributes = {
             "status": "completed",
             "num_calls": made.rows,

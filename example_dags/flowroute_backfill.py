@@ -1,7 +1,8 @@
 """Load a long period of history, such as a year, with one export per window of at most 92 days, in parallel.
 
-Trigger the DAG manually with the params ``start`` and ``end``. It needs the connection
-``flowroute_default``, and writes below the path in the Airflow variable ``flowroute_lake``.
+Each export lands as one file per UTC day, in the layout of ``flowroute_daily_cdrs``. A year is 4 exports and 365 files.
+Trigger the DAG manually with the params ``start`` and ``end``. It needs the connection ``flowroute_default`` and writes
+below the path in the Airflow variable ``flowroute_lake``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOpera
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 
-#: The asset of flowroute_daily_cdrs.py. One event per window; the event's extra has path and totals.
+#: The asset of flowroute_daily_cdrs.py. One event per window; the event's extra has totals.
 CDRS = Asset("flowroute_cdrs")
 
 with DAG(
@@ -44,18 +45,10 @@ with DAG(
             for window in Window(params["start"], params["end"]).split()
         ]
 
-    def landing(summary: dict[str, Any]) -> dict[str, str]:
-        """Return the export and the target file of one window. The window's first day names the file."""
-        return {
-            "export_id": summary["id"],
-            "path": "{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/backfill/"
-            f"from-{summary['window']['start'][:10]}.parquet",
-        }
-
     @task
     def report(landed: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Summarize the landings: the returned value is on the task's XCom tab."""
-        return {"rows": sum(file["rows"] for file in landed), "paths": [file["path"] for file in landed]}
+        return {name: sum(window[name] for window in landed) for name in ("rows", "files", "bytes")}
 
     create = CreateCdrExportOperator.partial(
         task_id="create",
@@ -67,7 +60,11 @@ with DAG(
     ).expand(export_id=create.output)
 
     land = CdrExportToObjectStorageOperator.partial(
-        task_id="land", outlets=[CDRS], map_index_template="{{ task.path.rpartition('/')[-1] }}"
-    ).expand_kwargs(wait.output.map(landing))
+        task_id="land",
+        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/date={date}/cdrs.parquet",
+        partition_by="day",
+        outlets=[CDRS],
+        map_index_template="{{ task.window }}",
+    ).expand(export_id=wait.output.map(lambda summary: summary["id"]))
 
     report(land.output)

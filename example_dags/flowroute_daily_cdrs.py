@@ -59,8 +59,8 @@ with DAG(
     land = CdrExportToObjectStorageOperator(
         task_id="land",
         export_id=create.output,
-        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/"
-        "{{ data_interval_start | ds }}/cdrs.parquet",
+        # The layout of flowroute_backfill.py and flowroute_late_calls.py, so that all three write one lake.
+        path="{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/date={{ data_interval_start | ds }}/cdrs.parquet",
         outlets=[CDRS],
     )
 

@@ -81,7 +81,7 @@ class Run:
     @property
     def landed(self) -> Path:
         """File that the DAG lands."""
-        return OUTPUT / "lake" / str(self.day) / "cdrs.parquet"
+        return OUTPUT / "lake" / f"date={self.day}" / "cdrs.parquet"
 
     def start(self, env: dict[str, str]) -> None:
         """Start `airflow dags test`. Its date is the end of the data interval."""

@@ -34,6 +34,14 @@ COLUMNS: tuple[str, ...] = (
     "sip_from_tag",
     "sip_to_tag",
 )
+#: The fees of an export by Flowroute's names, and the column whose sum each of them is.
+FEE_COLUMNS: dict[str, str] = {
+    "call_subtotal": "cost_subtotal",
+    "connect_fees": "connect_fee",
+    "cnamlookup_fees": "cnam_lookup_fee",
+    "usf_fees": "usf_fee",
+    "ccrf": "ccrf",
+}
 #: The columns that the reconciliation of a file uses.
 RECONCILED_COLUMNS: tuple[str, ...] = ("start_time", "total_cost", "billed_duration", "cdr_id")
 #: The columns without which a file is rejected.

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
+from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS
 from airflow_provider_flowroute.cdr.filters import FILTERS
 from airflow_provider_flowroute.cdr.window import WINDOW_END, WINDOW_START, Window, parse_instant
 from airflow_provider_flowroute.exceptions import (
@@ -18,8 +19,6 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteUnexpectedResponseError,
     FlowrouteValueError,
 )
-
-FEES = ("call_subtotal", "connect_fees", "cnamlookup_fees", "usf_fees", "ccrf")
 
 
 class ExportStatus(Enum):
@@ -164,7 +163,7 @@ class CdrExport:
             num_calls=None if num_calls is None else int(num_calls),
             total_cost=_money(attributes.get("total_cost")),
             billed_minutes=_money(attributes.get("billed_minutes")),
-            fees={name: _money(attributes.get(name)) for name in FEES},
+            fees={name: _money(attributes.get(name)) for name in FEE_COLUMNS},
             filter_parameters={**top_level, **(attributes.get("filter_parameters") or {})},
         )
 

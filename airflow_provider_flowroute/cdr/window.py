@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 
@@ -55,6 +56,21 @@ def parse_instant(value: object, name: str) -> datetime:
 def format_instant(instant: datetime) -> str:
     """Return the only format that Flowroute accepts: ``YYYY-MM-DD HH:MM:SS``, in UTC."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def zone_of(timezone: str) -> ZoneInfo:
+    """Return a time zone.
+
+    :param timezone: its name in the tz database.
+    :raises FlowrouteValueError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(timezone)
+    except (KeyError, ValueError, TypeError, OSError):  # an unknown name, a path, None, a folder of zones
+        raise FlowrouteValueError(
+            f"timezone is {timezone!r}.\nThe tz database has no such time zone.\n"
+            f"Use a name such as 'UTC' or 'America/New_York'."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +133,23 @@ class Window:
             yield Window(start, end)
             start = end
 
+    def days(self, zone: ZoneInfo) -> Iterator[tuple[date, Window]]:
+        """Return the days that the window touches, oldest first, each with its own complete window.
+
+        :param zone: the time zone of the days. A day has 23 to 25 hours when clocks change.
+        """
+        day = self.start.astimezone(zone).date()
+        while (start := _midnight(day, zone)) < self.end:
+            following = day + timedelta(days=1)
+            end = _midnight(following, zone)
+            if start < end:  # Samoa left out a day when it moved to the other side of the date line
+                yield day, Window(start, end)
+            day = following
+
     def __str__(self) -> str:
         return f"{format_instant(self.start)} .. {format_instant(self.end)} UTC"
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the first instant of a day. Where a clock change skips midnight, that is a later time of day."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)

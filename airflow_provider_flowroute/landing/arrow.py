@@ -14,7 +14,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from airflow_provider_flowroute.cdr.columns import MONEY, MONEY_PRECISION, MONEY_SCALE, SECONDS, TIMES
+from airflow_provider_flowroute.cdr.columns import (
+    FEE_COLUMNS,
+    MONEY,
+    MONEY_PRECISION,
+    MONEY_SCALE,
+    SECONDS,
+    TIMES,
+)
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
 from airflow_provider_flowroute.landing.csv_stream import Header, Readable
 from airflow_provider_flowroute.landing.reconciliation import Totals
@@ -165,6 +172,7 @@ def totals_of(table: pa.Table, header: Header) -> Totals:
         first_start=None if first is None else _EPOCH + timedelta(microseconds=first),
         last_start=None if last is None else _EPOCH + timedelta(microseconds=last),
         without_start=starts.null_count,
+        fees={name: total(column) for name, column in FEE_COLUMNS.items() if column in table.column_names},
     )
 
 
@@ -204,14 +212,14 @@ class CdrParquetWriter:
             self._writer.close()
 
 
-def read_parquet_column(path: Path, column: str) -> Iterator[pa.Table]:
-    """Read one column of a Parquet file in batches.
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet file in batches.
 
     :param path: the file.
-    :param column: the column's name.
+    :param columns: the names of the columns to read; None for all.
     """
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=[column]):
+        for batch in file.iter_batches(columns=columns):
             yield pa.Table.from_batches([batch])
 
 

@@ -4,34 +4,71 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_flowroute import __version__
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
-from airflow_provider_flowroute.landing.reconciliation import Reconciliation
+from airflow_provider_flowroute.landing.publish import landing_error
+from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 _PREFIX = "flowroute."
+#: Bytes that are read from the end of a file. They hold the footer of a file of about 20 row groups.
+TAIL_BYTES = 64 * 1024
+#: The length of the footer (little-endian) and the magic bytes are the end of each Parquet file.
+_LENGTH_BYTES, _MAGIC = 4, b"PAR1"
 
 
-def footer_metadata(export: CdrExport, result: Reconciliation) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class Footer:
+    """The footer of a landed file.
+
+    :param export_id: the ID of the export that the file was made from.
+    :param window: the window of the file: of the export, or of one day; None if Flowroute reported none.
+    :param totals: the totals of the file.
+    :param checks: the reconciliation of the whole export, as :meth:`Reconciliation.as_json` returns it.
+    :param export_window: the window of the export.
+    :param columns: the columns of the file.
+    :param size: bytes of the file.
+    """
+
+    export_id: str
+    window: Window | None
+    totals: Totals
+    checks: Mapping[str, Mapping[str, Any]]
+    export_window: Window | None
+    columns: tuple[str, ...] = ()
+    size: int = 0
+
+    @property
+    def reconciled(self) -> bool:
+        """Whether no check of the export failed."""
+        return all(check["passed"] is not False for check in self.checks.values())
+
+
+def footer_metadata(
+    export: CdrExport, result: Reconciliation, window: Window | None = None, totals: Totals | None = None
+) -> Mapping[str, str]:
     """Return the metadata of a file: export, window, totals and checks.
 
-    :param export: the export that the file holds.
-    :param result: the file's reconciliation.
+    :param export: the export that the file holds, or a part of it.
+    :param result: the reconciliation of the export.
+    :param window: the window of the file; None for that of the export.
+    :param totals: the totals of the file; None for those of the export.
     """
-    window = export.window
     values: dict[str, Any] = {
         "export_id": export.id,
-        "window_start": window.start.isoformat() if window else "",
-        "window_end": window.end.isoformat() if window else "",
+        **_window_values("", window or export.window),
+        **_window_values("export_", export.window),
         "provider_version": __version__,
-        "totals": result.totals.as_json(),
+        "totals": (totals or result.totals).as_json(),
         "reconciliation": result.as_json(),
     }
     return {
@@ -40,16 +77,69 @@ def footer_metadata(export: CdrExport, result: Reconciliation) -> Mapping[str, s
     }
 
 
-def window_of(path: ObjectStoragePath) -> Window | None:
-    """Return the window of a landed file from its footer; None if there is no such file or no window.
+def _window_values(prefix: str, window: Window | None) -> dict[str, str]:
+    return {
+        f"{prefix}window_start": window.start.isoformat() if window else "",
+        f"{prefix}window_end": window.end.isoformat() if window else "",
+    }
+
+
+def read_footer(path: ObjectStoragePath) -> Footer | None:
+    """Read the footer of a landed file, with at most three requests: its size, its end, and a longer end if needed.
 
     :param path: a Parquet file, on a local disk or in object storage.
+    :return: None if there is no such file, or if this package did not write it.
+    :raises CdrExportLandingError: the file cannot be read.
     """
+    file_system: Any = path.fs
     try:
-        with path.open("rb") as file:
-            metadata = pq.read_metadata(file).metadata or {}
-    # Everything, because each file system raises the errors of its own HTTP library, and this is only for a warning.
-    except Exception:  # noqa: BLE001
+        file_system.invalidate_cache(path.path)  # another process may have replaced the file
+        size = int(file_system.info(path.path)["size"])
+        tail = _read_end(file_system, path.path, size, TAIL_BYTES)
+        if tail[-len(_MAGIC) :] != _MAGIC:
+            return None
+        needed = int.from_bytes(tail[-len(_MAGIC) - _LENGTH_BYTES : -len(_MAGIC)], "little")
+        needed += _LENGTH_BYTES + len(_MAGIC)
+        if len(tail) < needed <= size:
+            tail = _read_end(file_system, path.path, size, needed)
+    except (FileNotFoundError, IsADirectoryError):
         return None
-    start, end = (metadata.get(f"{_PREFIX}window_{name}".encode(), b"").decode() for name in ("start", "end"))
-    return Window(start, end) if start and end else None
+    # Everything, because each file system raises the errors of its own HTTP library.
+    except Exception as e:  # noqa: BLE001
+        error = landing_error(e, f"{path} cannot be read.")
+    else:
+        return _parse(tail, size)
+    raise error  # outside the except block: the chained error would show what is redacted
+
+
+def _read_end(file_system: Any, path: str, size: int, length: int) -> bytes:
+    return bytes(file_system.cat_file(path, start=max(0, size - length), end=size)) if size else b""
+
+
+def _parse(tail: bytes, size: int) -> Footer | None:
+    """Parse the end of a Parquet file; return None if it is another program's."""
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail))
+        values = {
+            name.decode().removeprefix(_PREFIX): value.decode()
+            for name, value in (metadata.metadata or {}).items()
+            if name.startswith(_PREFIX.encode())
+        }
+        window = _window_of(values, "")
+        return Footer(
+            export_id=values["export_id"],
+            window=window,
+            totals=Totals.from_json(json.loads(values["totals"])),
+            checks=json.loads(values["reconciliation"]),
+            # A file of an earlier version holds an export.
+            export_window=_window_of(values, "export_") if "export_window_start" in values else window,
+            columns=tuple(metadata.schema.to_arrow_schema().names),
+            size=size,
+        )
+    except (pa.ArrowException, KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+def _window_of(values: Mapping[str, str], prefix: str) -> Window | None:
+    start, end = values[f"{prefix}window_start"], values[f"{prefix}window_end"]
+    return Window(start, end) if start and end else None  # type: ignore[arg-type]  # Window parses text

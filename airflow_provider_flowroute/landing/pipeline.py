@@ -12,22 +12,24 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, Protocol, Self, TypeVar
 
 import pyarrow as pa
 
 from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.columns import RECONCILED_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
+from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
 from airflow_provider_flowroute.landing.arrow import (
     CdrParquetWriter,
-    read_parquet_column,
+    read_parquet,
     read_tables,
     rebatch,
     rewrite_footer,
@@ -38,7 +40,7 @@ from airflow_provider_flowroute.landing.csv_stream import CsvStream, Header, Tee
 from airflow_provider_flowroute.landing.duplicates import DuplicateFinder, confirm
 from airflow_provider_flowroute.landing.footer import footer_metadata
 from airflow_provider_flowroute.landing.publish import PROGRESS_INTERVAL
-from airflow_provider_flowroute.landing.reconciliation import Reconciliation
+from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +69,11 @@ def stage(
     :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
     :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
     """
+    if file_format == "parquet":
+        return stage_parquet(
+            export, download, lambda header: _OneFile(path, header), progress_interval=progress_interval
+        )
     with Progress(f"Export {export.id}", download, progress_interval) as progress:
-        if file_format == "parquet":
-            return _to_parquet(export, download, path, progress)
         return _to_csv(export, download, path, progress, keep_gzip=file_format == "csv.gz")
 
 
@@ -80,7 +84,7 @@ def _to_csv(
         source, copy = (Tee(download, file), None) if keep_gzip else (download, file)
         stream = _inflate(export, source, copy)
         with _parsed(stream, RECONCILED_COLUMNS) as (header, tables):
-            count = _Count(header, progress)
+            count = _Count(header, RECONCILED_COLUMNS, progress)
             for _ in count.watch(tables):
                 pass
     duplicates = []
@@ -91,26 +95,98 @@ def _to_csv(
     return Reconciliation(export, count.totals, header.names, duplicates)
 
 
-def _to_parquet(
-    export: CdrExport, download: ResumableDownload, path: Path, progress: Progress
+#: Returns the metadata of a file, given its window and totals; None for those of the export.
+FooterOf = Callable[[Window | None, Totals | None], Mapping[str, str]]
+
+
+class ParquetFiles(Protocol):
+    """The files that receive the rows of an export."""
+
+    @property
+    def rows(self) -> int:
+        """The rows that are in a file."""
+
+    def write(self, table: pa.Table, /) -> None:
+        """Add rows."""
+
+    def close(self, footer: FooterOf | None, /) -> None:
+        """Complete the files, with a footer if there is one."""
+
+    def rewrite(self, footer: FooterOf, /) -> None:
+        """Give the files another footer."""
+
+    def read_ids(self) -> Iterator[pa.Table]:
+        """Read the IDs of all calls."""
+
+    def discard(self) -> None:
+        """Close incomplete files."""
+
+
+class _OneFile:
+    """All rows in one file.
+
+    :param path: the file.
+    :param header: of the export's file.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path = path
+        self._writer = CdrParquetWriter(path, header.columns)
+        self.discard = self._writer.discard
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        self.rows += table.num_rows
+        self._writer.write(table)
+
+    def close(self, footer: FooterOf | None) -> None:
+        self._writer.close(footer and footer(None, None))
+
+    def rewrite(self, footer: FooterOf) -> None:
+        rewrite_footer(self._path, footer(None, None))
+
+    def read_ids(self) -> Iterator[pa.Table]:
+        return read_parquet(self._path, ["cdr_id"])
+
+
+def stage_parquet(
+    export: CdrExport,
+    download: ResumableDownload,
+    open_files: Callable[[Header], ParquetFiles],
+    *,
+    progress_interval: float = PROGRESS_INTERVAL,
 ) -> Reconciliation:
+    """Write an export's rows to Parquet files and reconcile them with the export.
+
+    :param export: the export as Flowroute describes it.
+    :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
+    :param open_files: called with the header of the export's file.
+    :param progress_interval: seconds between two lines about the progress in the log.
+    """
     with ExitStack() as stack:
+        progress = stack.enter_context(Progress(f"Export {export.id}", download, progress_interval))
         header, tables = stack.enter_context(_parsed(_inflate(export, download)))
-        count = _Count(header, progress)
-        writer = CdrParquetWriter(path, header.columns)
-        stack.callback(writer.discard)
+        count = _Count(header, header.columns, progress)
+        files = open_files(header)
+        stack.callback(files.discard)
         row_groups = rebatch(count.watch(tables))
-        for _ in stack.enter_context(threaded_map(writer.write, row_groups, _WRITTEN_AHEAD)):
+        for _ in stack.enter_context(threaded_map(files.write, row_groups, _WRITTEN_AHEAD)):
             pass
+
+        def reconcile(duplicates: Sequence[str] = ()) -> tuple[Reconciliation, FooterOf]:
+            unassigned = count.totals.rows - files.rows
+            result = Reconciliation(export, count.totals, header.names, duplicates, unassigned=unassigned)
+            return result, partial(footer_metadata, export, result)
+
         candidates = count.finder.candidates()
         if not candidates:
-            result = Reconciliation(export, count.totals, header.names)
-            writer.close(footer_metadata(export, result))
+            result, footer = reconcile()
+            files.close(footer)
             return result
-    # Without a footer the IDs in the file cannot be read, and the footer holds the result.
-    duplicates = confirm(candidates, read_parquet_column(path, "cdr_id"))
-    result = Reconciliation(export, count.totals, header.names, duplicates)
-    rewrite_footer(path, footer_metadata(export, result))
+        # Without a footer the IDs in the files cannot be read, and the footer holds the result.
+        files.close(None)
+    result, footer = reconcile(confirm(candidates, files.read_ids()))
+    files.rewrite(footer)
     return result
 
 
@@ -141,10 +217,10 @@ def _parsed(
 class _Count:
     """Add up tables, and collect their IDs, as they pass."""
 
-    def __init__(self, header: Header, progress: Progress) -> None:
+    def __init__(self, header: Header, columns: Sequence[str], progress: Progress) -> None:
         self._header = header
         self._progress = progress
-        self.totals = totals_of(pa.Table.from_batches([], schema_of(header.columns)), header)
+        self.totals = totals_of(pa.Table.from_batches([], schema_of(columns)), header)
         self.finder = DuplicateFinder()
 
     def watch(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

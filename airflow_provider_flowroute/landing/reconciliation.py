@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, Self
 
-from airflow_provider_flowroute.cdr.columns import MONEY_SCALE
+from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS, MONEY_SCALE
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
 
@@ -26,6 +26,9 @@ class Totals:
     :param first_start: the earliest ``start_time``, UTC; None without rows.
     :param last_start: the latest ``start_time``, UTC; None without rows.
     :param without_start: the number of rows whose ``start_time`` is empty.
+    :param fees: the exact sums of the fees in US dollars, by Flowroute's names (``call_subtotal``, ``connect_fees``,
+        ``cnamlookup_fees``, ``usf_fees``, ``ccrf``); None if the file has no such column. Empty if they were not added
+        up: for a CSV, and in the footer of a file from an earlier version.
     """
 
     rows: int = 0
@@ -34,6 +37,7 @@ class Totals:
     first_start: datetime | None = None
     last_start: datetime | None = None
     without_start: int = 0
+    fees: Mapping[str, Decimal | None] = field(default_factory=lambda: dict.fromkeys(FEE_COLUMNS, Decimal(0)))
 
     def __add__(self, other: Totals) -> Totals:
         firsts = [part.first_start for part in (self, other) if part.first_start is not None]
@@ -45,6 +49,7 @@ class Totals:
             first_start=min(firsts, default=None),
             last_start=max(lasts, default=None),
             without_start=self.without_start + other.without_start,
+            fees={name: _sum(self.fees[name], other.fees[name]) for name in self.fees if name in other.fees},
         )
 
     @property
@@ -58,11 +63,41 @@ class Totals:
         """Return the totals as JSON. Amounts are text to stay exact; times are ISO 8601, UTC."""
         return {
             "rows": self.rows,
-            "total_cost": None if self.total_cost is None else f"{self.total_cost:.8f}",
+            "total_cost": _text(self.total_cost),
             "billed_minutes": None if self.billed_minutes is None else f"{self.billed_minutes:f}",
             "first_start": self.first_start.isoformat() if self.first_start else None,
             "last_start": self.last_start.isoformat() if self.last_start else None,
+            "without_start": self.without_start,
+            "fees": {name: _text(amount) for name, amount in self.fees.items()},
         }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the totals that :meth:`as_json` returned, also that of an earlier version.
+
+        :param values: the decoded JSON.
+        :raises KeyError, TypeError, ValueError, ArithmeticError: the JSON is something else.
+        """
+        minutes = _amount(values["billed_minutes"])
+        first, last = values["first_start"], values["last_start"]
+        return cls(
+            rows=int(values["rows"]),
+            total_cost=_amount(values["total_cost"]),
+            # Exact: minutes are rounded to less than a second.
+            billed_seconds=None if minutes is None else round(minutes * 60),
+            first_start=None if first is None else datetime.fromisoformat(first),
+            last_start=None if last is None else datetime.fromisoformat(last),
+            without_start=int(values.get("without_start", 0)),
+            fees={name: _amount(amount) for name, amount in values.get("fees", {}).items()},
+        )
+
+
+def _text(amount: Decimal | None) -> str | None:
+    return None if amount is None else f"{amount:.8f}"
+
+
+def _amount(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def _sum(a: Any, b: Any) -> Any:
@@ -84,6 +119,30 @@ def same_cost(summed: Decimal, reported: Decimal) -> bool:
     unit = Decimal(1).scaleb(-max(decimals, 0))
     roundings = {summed.quantize(unit, how) for how in (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_DOWN)}
     return reported.quantize(unit, ROUND_HALF_EVEN) in roundings
+
+
+def differing_figures(export: CdrExport, totals: Totals) -> dict[str, tuple[Any, Any]]:
+    """Return the figures in which an export differs from landed rows, each with the landed and the new value.
+
+    A fee or ``billed_minutes`` that one of the two does not have is not compared.
+
+    :param export: a completed export of the same window.
+    :param totals: the totals of the landed rows.
+    """
+    minutes = None if totals.billed_seconds is None else Decimal(totals.billed_seconds) / 60
+    amounts = {"billed_minutes": (minutes, export.billed_minutes)}
+    amounts |= {name: (amount, export.fees.get(name)) for name, amount in totals.fees.items()}
+    differing: dict[str, tuple[Any, Any]] = {
+        name: (landed, reported)
+        for name, (landed, reported) in amounts.items()
+        if landed is not None and reported is not None and not same_cost(landed, reported)
+    }
+    cost = totals.total_cost, export.total_cost
+    if None in cost or not same_cost(*cost):  # type: ignore[arg-type]
+        differing["total_cost"] = cost
+    if totals.rows != export.num_calls:
+        differing["num_calls"] = (totals.rows, export.num_calls)
+    return differing
 
 
 #: The first and the last ``start_time`` of a file, or the two ends of a window.
@@ -146,12 +205,20 @@ class Reconciliation:
     :param totals: the totals of the file.
     :param columns: the columns that the file has.
     :param duplicates: values of ``cdr_id`` that occur more than once.
+    :param unassigned: the number of rows that belong to no day of the window, and are in no day file.
     """
 
     def __init__(
-        self, export: CdrExport, totals: Totals, columns: Iterable[str], duplicates: Sequence[str] = ()
+        self,
+        export: CdrExport,
+        totals: Totals,
+        columns: Iterable[str],
+        duplicates: Sequence[str] = (),
+        *,
+        unassigned: int = 0,
     ) -> None:
         self.totals = totals
+        self.unassigned = unassigned
         self.columns = tuple(columns)
         self.checks = (
             _check_rows(export, totals),

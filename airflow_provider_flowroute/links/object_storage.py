@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
-from airflow_provider_flowroute.landing.publish import bucket_of
+from airflow_provider_flowroute.landing.publish import DATE, bucket_of, folder_of
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, ObjectStoragePath, TaskInstanceKey
@@ -22,7 +22,10 @@ _CONSOLES = {
 
 
 class LandedFileLink(BaseOperatorLink):
-    """Link to the landed file on Amazon S3 or Google Cloud Storage. Other storage has no link."""
+    """Link to the landed file, or the folder of day files, on Amazon S3 or Google Cloud Storage.
+
+    Other storage has no link.
+    """
 
     name = "Landed file"
     #: The XCom key under which Airflow 3 stores the link when the task ends.
@@ -46,17 +49,20 @@ class LandedFileLink(BaseOperatorLink):
 
 
 def console_url(path: ObjectStoragePath) -> str:
-    """Return the URL of a file in its cloud's console, or an empty string if there is none.
+    """Return the URL of a file, or of the folder of day files, in its cloud's console; empty if there is none.
 
     Azure has none, because its URLs need a subscription and a resource group, which a path does not have.
 
-    :param path: path of the file.
+    :param path: path of the file, or the pattern of day files.
     """
+    is_folder = DATE in str(path)
     bucket = quote(bucket_of(path))
-    key = quote(path.key)
+    key = quote((folder_of(path) if is_folder else path).key)
     if path.protocol in ("gs", "gcs"):
-        return f"https://console.cloud.google.com/storage/browser/_details/{bucket}/{key}"
+        return f"https://console.cloud.google.com/storage/browser/{'' if is_folder else '_details/'}{bucket}/{key}"
     if path.protocol in ("s3", "s3a") and (console := _aws_console(path.fs)):
+        if is_folder:
+            return f"https://{console}/s3/buckets/{bucket}?prefix={key}/"
         return f"https://{console}/s3/object/{bucket}?prefix={key}"
     return ""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_flowroute.landing.publish import bucket_of, is_local
+from airflow_provider_flowroute.landing.publish import DATE, bucket_of, folder_of, is_local
 from airflow_provider_flowroute.landing.reconciliation import as_text
 
 if TYPE_CHECKING:
@@ -124,8 +124,10 @@ class LandingLineage:
 def dataset_name(path: ObjectStoragePath) -> tuple[str, str]:
     """Return the namespace and name of a file by OpenLineage's naming rules, without its Airflow connection.
 
-    :param path: the file.
+    :param path: the file, or the pattern of day files: their folder is the dataset.
     """
+    if DATE in str(path):
+        path = folder_of(path)
     if is_local(path):
         return "file", os.path.realpath(path.path)
     protocol, bucket = path.protocol, bucket_of(path)

@@ -63,6 +63,8 @@ def test_daily_calls_land_complete_with_totals_for_the_next_task(flowroute, run_
         "billed_minutes": "3.00",
         "first_start": "2019-06-25T18:15:38+00:00",
         "last_start": "2019-06-25T18:18:54+00:00",
+        "without_start": 0,
+        "fees": {},
         "bytes": (tmp_path / "2019-06-25.csv.gz").stat().st_size,
         "export_id": export.id,
     }

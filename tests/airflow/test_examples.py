@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_flowroute.cdr.columns import COLUMNS
+from airflow_provider_flowroute.cdr.export import CdrExport
+from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, totals_of
+from airflow_provider_flowroute.landing.csv_stream import Header
+from airflow_provider_flowroute.landing.footer import footer_metadata
+from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 from tests.landing.values import typed_value
 
 from .conftest import AIRFLOW_2
@@ -107,7 +113,7 @@ def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, 
 
     log = dags_test("flowroute_daily_cdrs", "2019-06-26", "--conf", '{"late_calls_hours": 0}')
 
-    landed = tmp_path / "2019-06-25" / "cdrs.parquet"
+    landed = tmp_path / "date=2019-06-25" / "cdrs.parquet"
     assert flowroute.csv(flowroute.exports[0].id) == SAMPLE_FILE
     assert pq.read_table(landed).to_pylist() == values_of(SAMPLE_FILE)
     summary = f"3 calls, 3.0 minutes, 0.024689 USD: {landed}"
@@ -126,28 +132,94 @@ def test_daily_dag_lands_the_sample_day_and_keeps_secrets(flowroute, dags_test, 
         assert secret.encode() not in stored
 
 
+def files_of(lake: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each file in the lake, by its day."""
+    return {
+        path.parent.name.removeprefix("date="): pq.read_table(path).to_pylist()
+        for path in sorted(lake.glob("date=*/cdrs.parquet"))
+    }
+
+
 @pytest.mark.flowroute(calls_per_day=1)
-def test_backfill_dag_lands_one_file_per_window(flowroute, dags_test, tmp_path):
+def test_backfill_dag_lands_one_file_per_day(flowroute, dags_test, tmp_path):
     dags_test("flowroute_backfill", "2026-11-01", "--conf", '{"start": "2026-01-01", "end": "2026-06-01"}')
 
-    first, second = sorted((tmp_path / "backfill").iterdir())
-    assert (first.name, second.name) == ("from-2026-01-01.parquet", "from-2026-04-03.parquet")
-    exports = {f"from-{export.start:%Y-%m-%d}.parquet": export for export in flowroute.exports}
+    files = files_of(tmp_path)
+    assert list(files) == [str(date(2026, 1, 1) + timedelta(days=day)) for day in range(151)]
+    windows = [
+        "2026-01-01 00:00:00 .. 2026-04-03 00:00:00 UTC",
+        "2026-04-03 00:00:00 .. 2026-06-01 00:00:00 UTC",
+    ]
     assert labels_of("flowroute_backfill") == {
         "create": [
             "2026-01-01 00:00:00+00:00 .. 2026-04-03 00:00:00+00:00",
             "2026-04-03 00:00:00+00:00 .. 2026-06-01 00:00:00+00:00",
         ],
-        "wait": [
-            "2026-01-01 00:00:00 .. 2026-04-03 00:00:00 UTC",
-            "2026-04-03 00:00:00 .. 2026-06-01 00:00:00 UTC",
-        ],
-        "land": [first.name, second.name],
+        "wait": windows,
+        "land": windows,
     }
     assert len(event_extras("flowroute_backfill")) == (0 if AIRFLOW_2 else 2)
+    calls = [row for export in flowroute.exports for row in values_of(flowroute.csv(export.id))]
     assert xcom("flowroute_backfill", "report") == {
-        "rows": sum(export.num_calls for export in flowroute.exports),
-        "paths": [str(first), str(second)],
+        "rows": len(calls),
+        "files": 151,
+        "bytes": sum(path.stat().st_size for path in tmp_path.rglob("cdrs.parquet")),
     }
-    for path in (first, second):
-        assert pq.read_table(path).to_pylist() == values_of(flowroute.csv(exports[path.name].id))
+    assert {row["cdr_id"]: row for rows in files.values() for row in rows} == {
+        call["cdr_id"]: call for call in calls
+    }
+    for day, rows in files.items():
+        assert {str(row["start_time"].date()) for row in rows} <= {day}
+
+
+@pytest.mark.flowroute(calls_per_day=40)
+def test_late_calls_dag_replaces_only_days_that_differ(flowroute, dags_test, tmp_path):
+    """In the lake of the daily DAG, at one export for each run."""
+    for day in ("2026-11-18", "2026-11-19", "2026-11-20"):
+        dags_test("flowroute_daily_cdrs", day, "--conf", '{"late_calls_hours": 0}')
+    late = tmp_path / "date=2026-11-18" / "cdrs.parquet"
+    complete, inodes = (
+        files_of(tmp_path),
+        {path: path.stat().st_ino for path in tmp_path.rglob("cdrs.parquet")},
+    )
+    assert list(complete) == ["2026-11-17", "2026-11-18", "2026-11-19"]
+    remove_first_call(late)
+
+    dags_test("flowroute_late_calls", "2026-11-20T06:30:00+00:00", "--conf", '{"days": 3}')
+
+    assert files_of(tmp_path) == complete
+    assert [path for path, inode in inodes.items() if path.stat().st_ino != inode] == [late]
+    assert xcom("flowroute_late_calls", "report") == (
+        "1 of 3 files replaced: 1 calls new, 0 changed, 0 gone."
+    )
+    assert len(flowroute.exports) == 4
+
+    dags_test("flowroute_late_calls", "2026-11-20T06:30:00+00:00", "--conf", '{"days": 3}')
+
+    assert xcom("flowroute_late_calls", "report").startswith("No late calls: 3 files have the figures of")
+    assert [export.downloads for export in flowroute.exports] == [1, 1, 1, 1, 0]
+
+
+def remove_first_call(path: Path) -> None:
+    """Make a landed file one of before its latest call was recorded."""
+    table = pq.read_table(path)[1:]
+    window = {name: str(table.column("start_time")[0].as_py().date()) for name in ("start", "end")}
+    window["end"] = str(date.fromisoformat(window["end"]) + timedelta(days=1))
+    parameters = {f"start_call_{name}_time": value for name, value in window.items()}
+    totals = totals_of(table, Header(COLUMNS))
+    export = CdrExport.from_resource(
+        {
+            "id": "1",
+            "attributes": {
+                "status": "completed",
+                "num_calls": totals.rows,
+                "total_cost": f"{totals.total_cost:.6f}",
+                "filter_parameters": parameters,
+            },
+        }
+    )
+    writer = CdrParquetWriter(path.with_name("new"), COLUMNS)
+    writer.write(table)
+    writer.close(footer_metadata(export, Reconciliation(export, totals, COLUMNS)))
+    path.write_bytes(path.with_name("new").read_bytes())
+    path.with_name("new").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import timedelta
 from decimal import Decimal
 
 import pyarrow.parquet as pq
@@ -44,21 +45,23 @@ def test_each_window_has_one_export_and_a_complete_file(case: Case, runs: Starte
     REPORT.add(case.failure, case.mode, state, tries, len(windows), len(exports))
     assert state == "success", run.airflow.log(case.name)
     assert sorted((export.start, export.end) for export in exports) == [(w.start, w.end) for w in windows]
-    files = {
-        f"backfill/from-{export.start:%Y-%m-%d}.parquet"
-        if case.mode == "backfill"
-        else f"{export.start:%Y-%m-%d}/cdrs.parquet": export
+    # A killed landing leaves its hidden folder, whose name ends with .part.
+    landed = {str(path.relative_to(run.lake)): path for path in run.lake.glob("date=*/*")}
+    days = {
+        export.start + timedelta(days=day): export
         for export in exports
+        for day in range((export.end - export.start).days)
     }
-    # A landing that is killed leaves its hidden .part file.
-    landed = {str(path.relative_to(run.lake)) for path in run.lake.rglob("[!.]*") if path.is_file()}
-    assert landed == set(files)
-    for file, export in files.items():
-        table = pq.read_table(run.lake / file, columns=["cdr_id", "total_cost"])
+    assert set(landed) == {f"date={day:%Y-%m-%d}/cdrs.parquet" for day in days}
+    for export in exports:
         calls = list(csv.DictReader(io.StringIO(run.flowroute.csv(export.id).decode())))
-        assert sorted(zip(*(column.to_pylist() for column in table.columns), strict=True)) == sorted(
-            (call["cdr_id"], Decimal(call["total_cost"])) for call in calls
-        )
+        rows = []
+        for day in (day for day, source in days.items() if source is export):
+            table = pq.read_table(
+                landed[f"date={day:%Y-%m-%d}/cdrs.parquet"], columns=["cdr_id", "total_cost"]
+            )
+            rows += zip(*(column.to_pylist() for column in table.columns), strict=True)
+        assert sorted(rows) == sorted((call["cdr_id"], Decimal(call["total_cost"])) for call in calls)
     assert case.tries <= int(str(tries)) <= 3
 
 

@@ -26,13 +26,13 @@ SCREENSHOTS = CHECKOUT / ".docs-screenshots"
 WIDTHS = (390, 1280)
 PAGES = sorted(str(page.relative_to(SITE)) for page in SITE.rglob("*.html") if page.name not in ("404.html",))
 
-#: Return what scrolls sideways: the page, a table, or a code block. Python code may scroll on a phone.
+#: Return what scrolls sideways: the page, a table, or a code block. On a phone, code may scroll, but commands wrap.
 SCROLLS = """() => {
   const wide = element => element.scrollWidth > element.clientWidth + 1;
   const found = wide(document.documentElement) ? ["the page"] : [];
   for (const box of document.querySelectorAll(".md-typeset__scrollwrap, .md-typeset pre > code")) {
-    const python = box.closest(".language-python, .language-sql");
-    if (wide(box) && !(python && innerWidth < 1280)) found.push(box.innerText.slice(0, 80));
+    const wraps = !box.matches("code") || box.closest(".language-bash, .language-console, .language-text");
+    if (wide(box) && (wraps || innerWidth >= 1280)) found.push(box.innerText.slice(0, 80));
   }
   return found;
 }"""

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath
 
-from airflow_provider_flowroute.landing.publish import publish_atomically
+from airflow_provider_flowroute.landing.publish import publish, staging_folder
 
 
 def upload(path: ObjectStoragePath, size: int) -> None:
-    with publish_atomically(path) as staged:
+    with staging_folder(path) as folder:
+        staged = folder / "staged"
         staged.touch()
         os.truncate(staged, size)
+        publish(staged, path)
 
 
 def memory(figure: str) -> int:

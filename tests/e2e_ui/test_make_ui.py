@@ -26,7 +26,7 @@ def _prepared(ui: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def test_the_example_dag_lands_the_sample_day(ui: Any) -> None:
     assert ui.state_of(f"demo_{SAMPLE_DAY}") == "success"
-    assert (ui.lake / str(SAMPLE_DAY) / "cdrs.parquet").exists()
+    assert (ui.lake / f"date={SAMPLE_DAY}" / "cdrs.parquet").exists()
 
 
 def test_the_scheduler_runs_yesterday(ui: Any) -> None:

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, RECONCILED_COLUMNS, SECONDS
+from airflow_provider_flowroute.cdr.columns import COLUMNS, FEE_COLUMNS, MONEY, RECONCILED_COLUMNS, SECONDS
 from airflow_provider_flowroute.exceptions import CdrExportFormatError
 from airflow_provider_flowroute.landing import arrow
 from airflow_provider_flowroute.landing.arrow import (
     CdrParquetWriter,
-    read_parquet_column,
+    read_parquet,
     read_tables,
     rewrite_footer,
     schema_of,
@@ -236,6 +236,8 @@ lines = st.builds(
     )
     | st.just(""),
     total_cost=amounts | st.just(""),
+    usf_fee=amounts | st.just(""),
+    cost_subtotal=amounts | st.just(""),
     billed_duration=st.integers(-(2**31), 2**31 - 1).map(str) | st.just(""),
     cdr_id=st.sampled_from(["", "a", "b", "ü" * 300, "ü" * 300 + "b", "0" * 8, "0" * 9, "0" * 12, "0" * 16]),
     number_alias=st.sampled_from(["", "two\nlines", 'a "b", c']),
@@ -259,6 +261,11 @@ def test_totals_are_exact_whichever_columns_are_read(rows: list[bytes]):
             max(starts, default=None),
         )
         assert totals.without_start == len(records) - len(starts)
+        sums = {
+            name: sum((Decimal(record[column] or 0) for record in records), Decimal(0))
+            for name, column in FEE_COLUMNS.items()
+        }
+        assert totals.fees == (sums if columns is None else {})
 
 
 def test_totals_of_a_column_that_the_file_lacks_are_unknown():
@@ -267,6 +274,7 @@ def test_totals_of_a_column_that_the_file_lacks_are_unknown():
     totals = totals_of(read(b"Inbound,2019-06-25 18:18:54+00,1,2\n", header=header), header)
 
     assert (totals.rows, totals.total_cost, totals.billed_seconds) == (1, None, None)
+    assert totals.fees == dict.fromkeys(FEE_COLUMNS)
 
 
 def test_a_rewritten_footer_keeps_every_row_group(tmp_path):
@@ -283,7 +291,7 @@ def test_a_rewritten_footer_keeps_every_row_group(tmp_path):
     assert metadata.metadata[b"flowroute.export_id"] == b"2"
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [2, 1]
     assert pq.read_table(path).equals(before)
-    assert [batch.column("cdr_id").to_pylist() for batch in read_parquet_column(path, "cdr_id")] == [
+    assert [batch.column("cdr_id").to_pylist() for batch in read_parquet(path, ["cdr_id"])] == [
         ["a", "b", "c"]
     ]
     assert list(tmp_path.iterdir()) == [path]

@@ -35,6 +35,13 @@ from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 HEADER = ",".join(COLUMNS[:25])
 SAMPLE = "".join(f"{line}\n" for line in (HEADER, *SAMPLE_ROWS)).encode()
 WINDOW = {"start_call_start_time": "2019-06-25 00:00:00", "start_call_end_time": "2019-06-26 00:00:00"}
+FEES = {
+    "call_subtotal": "0.01839000",
+    "connect_fees": "0.00000000",
+    "cnamlookup_fees": "0.00390000",
+    "usf_fees": "0.00000000",
+    "ccrf": "0.00239896",
+}
 FORMATS = pytest.mark.parametrize("file_format", FORMATS_OF_A_FILE)
 
 
@@ -81,6 +88,8 @@ def test_the_reconciliation_is_the_same_in_every_format(path, file_format):
         "billed_minutes": "3.00",
         "first_start": "2019-06-25T18:15:38+00:00",
         "last_start": "2019-06-25T18:18:54+00:00",
+        "without_start": 0,
+        "fees": FEES if file_format == "parquet" else {},
     }
 
 
@@ -121,6 +130,8 @@ def test_the_parquet_footer_has_totals_and_checks(path):
         "export_id": "7",
         "window_start": "2019-06-25T00:00:00+00:00",
         "window_end": "2019-06-26T00:00:00+00:00",
+        "export_window_start": "2019-06-25T00:00:00+00:00",
+        "export_window_end": "2019-06-26T00:00:00+00:00",
         "provider_version": __version__,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import time
+from datetime import date
 
 import fsspec
 import pytest
@@ -27,8 +28,9 @@ PATH = ObjectStoragePath("memory://lake/day.csv")
 
 
 def publish_file() -> None:
-    with publish.publish_atomically(PATH) as staged:
-        staged.write_bytes(b"x" * 3_000_000)
+    with publish.staging_folder(PATH) as folder:
+        (folder / "staged").write_bytes(b"x" * 3_000_000)
+        publish.publish(folder / "staged", PATH)
 
 
 def test_a_long_upload_logs_its_progress(monkeypatch, caplog):
@@ -43,16 +45,76 @@ def test_a_long_upload_logs_its_progress(monkeypatch, caplog):
     assert lines[-1] == f"Uploading to {PATH}: 3.0 of 3.0 MB."
 
 
-def test_a_file_is_not_uploaded_if_its_block_raises():
+def test_a_staging_folder_is_beside_a_local_target_and_removed(tmp_path):
+    path = ObjectStoragePath(f"{tmp_path}/lake/date={publish.DATE}/day.csv")
+
     def fail() -> None:
-        with publish.publish_atomically(ObjectStoragePath("memory://lake/never.csv")) as staged:
-            staged.write_bytes(b"half")
+        with publish.staging_folder(path) as folder:
+            assert folder.parent == tmp_path / "lake"
+            assert folder.name.startswith(".day.csv.")
+            (folder / "staged").write_bytes(b"half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
 
-    assert not fsspec.filesystem("memory").exists("/lake/never.csv")
+    assert list((tmp_path / "lake").iterdir()) == []
+
+
+def test_a_local_file_gets_the_permissions_of_other_files(tmp_path):
+    path = ObjectStoragePath(f"{tmp_path}/day.csv")
+
+    with publish.staging_folder(path) as folder:
+        (folder / "staged").write_bytes(b"new")
+        (other := tmp_path / "other").write_bytes(b"")
+        publish.publish(folder / "staged", path)
+
+    assert (tmp_path / "day.csv").read_bytes() == b"new"
+    assert (tmp_path / "day.csv").stat().st_mode == other.stat().st_mode
+
+
+def test_the_path_of_a_day_and_the_folder_of_all_days():
+    pattern = ObjectStoragePath("s3://aws_default@lake/cdrs/date={date}/{date}.parquet")
+
+    assert str(publish.path_of(pattern, date(2026, 11, 1))) == (
+        "s3://aws_default@lake/cdrs/date=2026-11-01/2026-11-01.parquet"
+    )
+    assert str(publish.folder_of(pattern)).rstrip("/") == "s3://aws_default@lake/cdrs"
+    assert publish.folder_of(ObjectStoragePath("/lake/{date}.parquet")).path == "/lake"
+
+
+def test_after_an_error_no_further_file_is_started():
+    def fail_at_three(number: int) -> int:
+        started.append(number)
+        if number == 3:
+            raise RuntimeError
+        return number
+
+    started: list[int] = []
+    done = publish.in_parallel(PATH, fail_at_three, range(1000))
+
+    assert [next(done) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(RuntimeError):
+        next(done)
+    assert started == [0, 1, 2, 3]
+
+
+def test_a_copy_of_a_remote_file_is_local_and_removed():
+    fsspec.filesystem("memory").pipe_file("/lake/day.csv", b"content")
+
+    with publish.local_copy(PATH) as copy:
+        assert copy.read_bytes() == b"content"
+    assert not copy.exists()
+
+
+def test_a_copy_that_fails_names_the_file(mocker):
+    mocker.patch.object(MemoryFileSystem, "get_file", side_effect=PermissionError("Access Denied"))
+
+    with (
+        pytest.raises(CdrExportLandingError, match=f"^{PATH} cannot be read.\nPermissionError: Access"),
+        publish.local_copy(PATH),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

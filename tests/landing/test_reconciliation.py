@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_flowroute.cdr.columns import COLUMNS
+from airflow_provider_flowroute.cdr.columns import COLUMNS, FEE_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals, same_cost
 
@@ -110,6 +111,8 @@ def test_the_checks_are_values_in_json():
         "billed_minutes": "3.00",
         "first_start": "2019-06-25T00:00:00+00:00",
         "last_start": "2019-06-25T23:59:59+00:00",
+        "without_start": 0,
+        "fees": dict.fromkeys(FEE_COLUMNS, "0.00000000"),
     }
 
 
@@ -177,3 +180,31 @@ def test_the_sum_of_a_missing_column_stays_unknown():
 
     assert (unknown.total_cost, unknown.billed_minutes) == (None, None)
     assert unknown.as_json()["total_cost"] is None
+
+
+@given(
+    rows=st.integers(0, 10**9),
+    cost=st.none() | st.decimals(0, 10**9, places=8),
+    seconds=st.none() | st.integers(-(10**9), 10**9),
+    start=st.none() | st.datetimes(timezones=st.just(UTC)),
+    fees=st.dictionaries(st.sampled_from(sorted(FEE_COLUMNS)), st.none() | st.decimals(0, 10**9, places=8)),
+)
+def test_totals_survive_json(rows, cost, seconds, start, fees):
+    totals = Totals(rows, cost, seconds, start, start, without_start=rows // 2, fees=fees)
+
+    assert Totals.from_json(json.loads(json.dumps(totals.as_json()))) == totals
+
+
+def test_totals_of_an_earlier_version_have_no_fees():
+    values = TOTALS.as_json()
+    del values["fees"], values["without_start"]
+
+    assert Totals.from_json(values) == replace(TOTALS, fees={})
+
+
+def test_fees_add_up_and_a_missing_column_stays_unknown():
+    part = Totals(fees={"ccrf": Decimal("0.5"), "usf_fees": None})
+
+    assert (part + part).fees == {"ccrf": Decimal(1), "usf_fees": None}
+    assert (part + Totals()).fees == part.fees
+    assert (part + Totals(fees={})).fees == {}

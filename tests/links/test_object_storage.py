@@ -24,6 +24,14 @@ except ImportError:  # Airflow 2
             "gs://google@lake/a b.csv",
             "https://console.cloud.google.com/storage/browser/_details/lake/a%20b.csv",
         ),
+        (
+            "gs://google@lake/cdrs/date={date}/cdrs.parquet",
+            "https://console.cloud.google.com/storage/browser/lake/cdrs",
+        ),
+        (
+            "s3://aws_default@lake/my cdrs/date={date}/cdrs.parquet",
+            "https://console.aws.amazon.com/s3/buckets/lake?prefix=my%20cdrs/",
+        ),
         ("abfs://lake/day.csv", ""),
         ("file:///lake/day.csv", ""),
         ("/lake/day.csv", ""),

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath
 
+from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS
 from airflow_provider_flowroute.exceptions import (
     CdrExportDownloadError,
     CdrExportIntegrityError,
@@ -69,8 +70,11 @@ def rows_of(content: bytes) -> int:
     return len(list(csv.reader(io.StringIO(content.decode(), newline="")))) - 1
 
 
-def totals_of(content: bytes) -> dict[str, object]:
-    """The totals that the operator returns, computed in a slow way."""
+def totals_of(content: bytes, fees: bool = False) -> dict[str, object]:
+    """The totals that the operator returns, computed in a slow way.
+
+    :param fees: whether it adds up the fees, as for Parquet.
+    """
     rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
     starts = sorted(f"{row['start_time'].replace(' ', 'T')}:00" for row in rows)
     seconds = sum(int(row["billed_duration"]) for row in rows)
@@ -80,6 +84,12 @@ def totals_of(content: bytes) -> dict[str, object]:
         "billed_minutes": f"{Decimal(seconds) / 60:.2f}",
         "first_start": starts[0],
         "last_start": starts[-1],
+        "without_start": 0,
+        "fees": {
+            name: f"{sum(Decimal(row[column]) for row in rows):.8f}" for name, column in FEE_COLUMNS.items()
+        }
+        if fees
+        else {},
     }
 
 
@@ -114,7 +124,7 @@ def test_parquet_has_the_same_rows_as_typed_columns(flowroute, tmp_path):
         values = ["" if value is None else value for value in table.column(name).to_pylist()]
         assert values == [typed_value(name, row[name]) if row[name] else "" for row in rows]
     assert landed == {
-        **totals_of(content),
+        **totals_of(content, fees=True),
         "path": str(target),
         "bytes": target.stat().st_size,
         "export_id": export_id,
@@ -309,9 +319,8 @@ def test_a_cut_download_resumes_at_its_position(flowroute, tmp_path, suffix):
 
     landed = land(export_id, str(tmp_path / f"week.{suffix}"))
 
-    assert {name: landed[name] for name in totals_of(flowroute.csv(export_id))} == totals_of(
-        flowroute.csv(export_id)
-    )
+    totals = totals_of(flowroute.csv(export_id), fees=suffix == "parquet")
+    assert {name: landed[name] for name in totals} == totals
     ranges = [request.headers.get("range") for request in flowroute.requests if request.on == "download"]
     assert ranges[0] is None
     assert [value[:6] for value in ranges[1:]] == ["bytes=", "bytes="]

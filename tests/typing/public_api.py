@@ -82,12 +82,21 @@ def check_operators(start: datetime) -> None:
     )
     CdrExportSensor(task_id="wait", export_id="{{ ti.xcom_pull('create') }}", deferrable=True)
     CdrExportToObjectStorageOperator(task_id="land", export_id="1", path="s3://lake/cdrs.parquet")
+    CdrExportToObjectStorageOperator(
+        task_id="land", export_id="1", path="/lake/{date}.parquet", partition_by="day", overwrite="if_changed"
+    )
 
     CreateCdrExportOperator(task_id="create", start_call_start_time=20261123)  # type: ignore[arg-type]
     CreateCdrExportOperator(task_id="create", poke_interval="1h")  # type: ignore[arg-type]
     CdrExportSensor(task_id="wait", export_id=1)  # type: ignore[arg-type]
     CdrExportSensor(task_id="wait")  # type: ignore[call-arg]
     CdrExportToObjectStorageOperator(task_id="land", export_id="1")  # type: ignore[call-arg]
+    CdrExportToObjectStorageOperator(
+        task_id="land",
+        export_id="1",
+        path="/x.parquet",
+        partition_by="hour",  # type: ignore[arg-type]
+    )
 
 
 def check_trigger(trigger: CdrExportTrigger) -> None:
