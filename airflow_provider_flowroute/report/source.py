@@ -1,0 +1,206 @@
+"""Find landed files, and read what their footers say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, TypeAlias, Union
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.fs
+from upath import UPath
+
+from airflow_provider_flowroute.cdr.window import Window
+from airflow_provider_flowroute.exceptions import FlowrouteValueError
+from airflow_provider_flowroute.landing.arrow import schema_of
+from airflow_provider_flowroute.report.aggregate import COLUMNS, TEXT, midnight
+from airflow_provider_flowroute.report.data import DayState
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+#: A local path or a URL.
+PathLike: TypeAlias = Union[str, "os.PathLike[str]", "ObjectStoragePath"]
+#: Footers that are read at a time. An object store answers a request after some milliseconds.
+_READERS = 16
+_FORMAT = ds.ParquetFileFormat(dictionary_columns=list(TEXT))
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """A landed Parquet file.
+
+    :param name: its path.
+    :param window: from its footer; None if the footer has none.
+    :param checks: the results of the checks in its footer: passed, failed, or None for a skipped check.
+    :param fragment: reads its rows.
+    """
+
+    name: str
+    window: Window | None
+    checks: Sequence[bool | None]
+    fragment: ds.ParquetFileFragment
+
+    def is_in(self, start: datetime, end: datetime) -> bool:
+        """Return whether the file can have calls that start in a period."""
+        return self.window is None or (self.window.start < end and start < self.window.end)
+
+
+def as_path(value: PathLike) -> ObjectStoragePath:
+    """Return a path of a file system. A path without ``://`` is local, and does not import Airflow.
+
+    :param value: a local path or a URL of ``ObjectStoragePath``.
+    :raises FlowrouteValueError: there is no file system for the URL.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(value, UPath):
+        return value
+    text = os.fspath(value)
+    if "://" not in text:
+        return UPath(os.path.abspath(os.path.expanduser(text)))
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    try:
+        path = ObjectStoragePath(text)
+        _ = path.fs
+    except (ValueError, ImportError) as e:  # unknown scheme, or its library is not installed
+        raise FlowrouteValueError(
+            f"There is no file system for {text!r}.\n{e}\nInstall the Airflow provider for its scheme."
+        ) from None
+    return path
+
+
+def read_files(paths: Iterable[PathLike]) -> list[LandedFile]:
+    """Find landed files, and read their footers in parallel.
+
+    :param paths: files, folders, globs or URLs.
+    :raises FlowrouteValueError: there is no file, a file is no Parquet file, or it lacks columns.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(_read, _fragments(paths)))
+
+
+def _fragments(paths: Iterable[PathLike]) -> list[ds.ParquetFileFragment]:
+    fragments = {}
+    for value in paths:
+        path = as_path(value)
+        names = list(_find(path))
+        if not names:
+            raise FlowrouteValueError(
+                f"There is no landed file at {os.path.basename(str(value).rstrip('/'))!r}.\n"
+                f"The path is {value}. Only files that end in .parquet are read from a folder.\n"
+                f"Give the path of a Parquet file, a folder, a glob in quotation marks, or a URL."
+            )
+        local = path.protocol in ("", "file", "local")
+        handler = None if local else pa.fs.FSSpecHandler(path.fs)
+        filesystem = pa.fs.LocalFileSystem() if handler is None else pa.fs.PyFileSystem(handler)
+        for name in names:
+            fragments.setdefault((path.protocol, name), _FORMAT.make_fragment(name, filesystem=filesystem))
+    return list(fragments.values())
+
+
+def _find(path: ObjectStoragePath) -> Iterator[str]:
+    found = path.fs.glob(path.path) if any(mark in path.path for mark in "*?[") else [path.path]
+    for name in sorted(found):
+        if path.fs.isdir(name):
+            yield from (file for file in sorted(path.fs.find(name)) if file.endswith(".parquet"))
+        elif path.fs.exists(name):
+            yield name
+
+
+def _read(fragment: ds.ParquetFileFragment) -> LandedFile:
+    name = fragment.path
+    try:
+        schema, metadata = fragment.physical_schema, fragment.metadata.metadata or {}
+    except (pa.ArrowInvalid, OSError) as e:
+        raise FlowrouteValueError(
+            f"{os.path.basename(name)} is not a Parquet file that can be read.\n"
+            f"The file is {name}. {str(e).strip().splitlines()[0]}\n"
+            f"Give only the paths of files that were landed with file_format='parquet'."
+        ) from None
+    wrong = [
+        column.name
+        for column in schema_of(COLUMNS)
+        if column.name not in schema.names or schema.field(column.name).type not in _types_of(column)
+    ]
+    if wrong:
+        raise FlowrouteValueError(
+            f"{os.path.basename(name)} lacks columns of a landed file.\n"
+            f"The file is {name}. These columns are missing or have another type: {', '.join(wrong)}.\n"
+            f"Land the file with CdrExportToObjectStorageOperator and file_format='parquet'."
+        )
+    window, checks = _footer(metadata)
+    return LandedFile(name, window, checks, fragment)
+
+
+def _types_of(column: pa.Field) -> tuple[pa.DataType, ...]:
+    return (column.type, pa.dictionary(pa.int32(), column.type))
+
+
+def _footer(metadata: Mapping[bytes, bytes]) -> tuple[Window | None, list[bool | None]]:
+    start, end, checks = (
+        metadata.get(f"flowroute.{name}".encode(), b"").decode()
+        for name in ("window_start", "window_end", "reconciliation")
+    )
+    window = Window(start, end) if start and end else None  # type: ignore[arg-type]
+    # Older files have no column cdr_id, which is normal.
+    results = {name: check["passed"] for name, check in json.loads(checks or "{}").items()}
+    if results.get("cdr_id", False) is None:
+        del results["cdr_id"]
+    return window, list(results.values())
+
+
+def dataset_of(files: Sequence[LandedFile]) -> ds.Dataset:
+    """Return a dataset of the files' rows."""
+    schema = schema_of(COLUMNS)
+    by_filesystem: dict[int, list[ds.ParquetFileFragment]] = {}
+    for file in files:
+        by_filesystem.setdefault(id(file.fragment.filesystem), []).append(file.fragment)
+    parts = [
+        ds.FileSystemDataset(fragments, schema, _FORMAT, fragments[0].filesystem)
+        for fragments in by_filesystem.values()
+    ]
+    return ds.dataset(parts)
+
+
+def period_of(files: Sequence[LandedFile], zone: ZoneInfo) -> tuple[date, date] | None:
+    """Return the first day that the files' windows cover, and the day after the last; None without a window."""
+    windows = [file.window for file in files if file.window]
+    if not windows:
+        return None
+    first = min(window.start for window in windows).astimezone(zone)
+    last = max(window.end for window in windows).astimezone(zone)
+    begins_new_day = last == midnight(last.date(), zone)
+    return first.date(), last.date() + timedelta(days=not begins_new_day)
+
+
+def day_state(start: datetime, end: datetime, files: Sequence[LandedFile]) -> DayState:
+    """Return the state of a day.
+
+    :param start: its first instant.
+    :param end: the first instant of the next day.
+    :param files: all files.
+    """
+    landed = [(file.window, file.checks) for file in files if file.window and file.is_in(start, end)]
+    if not landed:
+        return DayState.MISSING
+    landed.sort(key=lambda item: item[0].start)
+    covered_to, overlap, gap = start.astimezone(UTC), False, False
+    for window, _ in landed:
+        begins = max(window.start, start)
+        gap |= begins > covered_to
+        overlap |= begins < covered_to
+        covered_to = max(covered_to, window.end)
+    results = [passed for _, checks in landed for passed in checks or (None,)]
+    if overlap:
+        return DayState.OVERLAP
+    if gap or covered_to < end:
+        return DayState.PARTIAL
+    if False in results:
+        return DayState.MISMATCH
+    return DayState.UNCHECKED if None in results else DayState.COMPLETE
