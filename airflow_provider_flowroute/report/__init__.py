@@ -1,7 +1,7 @@
 """A report of the landed calls: one HTML file. Needs the extra ``report`` (pyarrow, numpy, jinja2, click).
 
-Write it with ``python -m airflow_provider_flowroute.report``, or with :func:`write_report`. The report contains names of
-destinations and aliases of numbers, but no phone number and no caller ID.
+Write it with ``python -m airflow_provider_flowroute.report``, or with :func:`write_report`. The report contains the
+names of destinations and the aliases of numbers, but no phone number and no caller ID.
 """
 
 from __future__ import annotations

@@ -107,14 +107,15 @@ def read_previous(path: ObjectStoragePath) -> Mapping[str, Any]:
     try:
         finder.feed(path.read_text(encoding="utf-8"))
         figures = json.loads(finder.text)
-        if figures["version"] != JSON_VERSION:
-            raise ValueError(f"It has version {figures['version']}, not {JSON_VERSION}.")
+        problem = "" if figures["version"] == JSON_VERSION else f"It has version {figures['version']}."
     except (OSError, ValueError, KeyError, TypeError) as e:
+        figures, problem = {}, f"{type(e).__name__}: {e}"
+    if problem:
         raise FlowrouteValueError(
             f"{path.name} is no earlier report that can be compared.\n"
-            f"The file is {path}. {type(e).__name__}: {e}\n"
-            f"Give an HTML file that this command wrote, or omit previous."
-        ) from None
+            f"The file is {path}. {problem}\n"
+            f"Give an HTML file that this version wrote, or omit previous (--previous)."
+        )
     return figures  # type: ignore[no-any-return]
 
 

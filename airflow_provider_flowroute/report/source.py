@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union, cast
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
 #: A local path or a URL.
-PathLike: TypeAlias = Union[str, "os.PathLike[str]", "ObjectStoragePath"]
+PathLike: TypeAlias = Union[str, "os.PathLike[str]", UPath]
 #: Footers that are read at a time. An object store answers a request after some milliseconds.
 _READERS = 16
 _FORMAT = ds.ParquetFileFormat(dictionary_columns=list(TEXT))
@@ -58,11 +58,11 @@ def as_path(value: PathLike) -> ObjectStoragePath:
     :param value: a local path or a URL of ``ObjectStoragePath``.
     :raises FlowrouteValueError: there is no file system for the URL.
     """
-    if not isinstance(value, str | os.PathLike) or isinstance(value, UPath):
-        return value
+    if isinstance(value, UPath):
+        return cast("ObjectStoragePath", value)
     text = os.fspath(value)
     if "://" not in text:
-        return UPath(os.path.abspath(os.path.expanduser(text)))
+        return cast("ObjectStoragePath", UPath(os.path.abspath(os.path.expanduser(text))))
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     try:
@@ -86,7 +86,7 @@ def read_files(paths: Iterable[PathLike]) -> list[LandedFile]:
 
 
 def _fragments(paths: Iterable[PathLike]) -> list[ds.ParquetFileFragment]:
-    fragments = {}
+    fragments: dict[tuple[str, str], ds.ParquetFileFragment] = {}
     for value in paths:
         path = as_path(value)
         names = list(_find(path))

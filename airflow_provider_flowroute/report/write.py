@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from upath import UPath
+
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.publish import publish_atomically
 from airflow_provider_flowroute.report.aggregate import Sums, add_up_calls, midnight
@@ -50,8 +52,8 @@ def write_report(
     """
     before = read_previous(as_path(previous)) if previous is not None else None
     target = as_path(output)
-    several = isinstance(paths, Iterable) and not isinstance(paths, str | os.PathLike)
-    data = read_report_data(paths if several else [paths], start, end, timezone)  # type: ignore[list-item]
+    several = [paths] if isinstance(paths, str | os.PathLike | UPath) else paths
+    data = read_report_data(several, start, end, timezone)
     page = render(data, before)
     with publish_atomically(target) as staged:
         staged.write_text(page, encoding="utf-8")
