@@ -20,9 +20,9 @@ SYMBOLS = {
     DayState.COMPLETE: "",
     DayState.UNCHECKED: "?",
     DayState.MISMATCH: "≠",
-    DayState.OVERLAP: "2×",
+    DayState.OVERLAP: "2\N{MULTIPLICATION SIGN}",
     DayState.PARTIAL: "◐",
-    DayState.MISSING: "×",
+    DayState.MISSING: "\N{MULTIPLICATION SIGN}",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import day_abbr
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -96,7 +97,7 @@ def _describe_hours(data: ReportData) -> str:
     if not data.hours:
         return "There are no calls."
     (weekday, hour), figures = max(data.hours.items(), key=lambda item: item[1].cost)
-    name = charts.day_abbr[weekday]
+    name = day_abbr[weekday]
     return f"A cell for each hour of the week. Highest: {_money(figures.cost)} USD, {name} {hour:02d}:00."
 
 
@@ -115,7 +116,7 @@ def _month_text(cells: Sequence[tuple[Day, int, int]]) -> str:
 
 
 def _day(day: date) -> str:
-    return f"{day.isoformat()} {charts.day_abbr[day.weekday()]}"
+    return f"{day.isoformat()} {day_abbr[day.weekday()]}"
 
 
 def _money(amount: Decimal | int) -> str:

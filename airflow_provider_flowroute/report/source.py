@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,22 +12,26 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.fs
+from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 from upath import UPath
 
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.arrow import schema_of
+from airflow_provider_flowroute.landing.footer import Footer, footer_of
+from airflow_provider_flowroute.landing.publish import is_local
 from airflow_provider_flowroute.report.aggregate import COLUMNS, TEXT, midnight
 from airflow_provider_flowroute.report.data import DayState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from fsspec import AbstractFileSystem
 
 #: A local path or a URL.
 PathLike: TypeAlias = Union[str, "os.PathLike[str]", UPath]
 #: Footers that are read at a time. An object store answers a request after some milliseconds.
 _READERS = 16
+_SUFFIX = ".parquet"
 _FORMAT = ds.ParquetFileFormat(dictionary_columns=list(TEXT))
 
 
@@ -86,37 +89,37 @@ def read_files(paths: Iterable[PathLike]) -> list[LandedFile]:
 
 
 def _fragments(paths: Iterable[PathLike]) -> list[ds.ParquetFileFragment]:
-    fragments: dict[tuple[str, str], ds.ParquetFileFragment] = {}
+    fragments: dict[tuple[AbstractFileSystem, str], ds.ParquetFileFragment] = {}
     for value in paths:
         path = as_path(value)
         names = list(_find(path))
         if not names:
-            raise FlowrouteValueError(
-                f"There is no landed file at {os.path.basename(str(value).rstrip('/'))!r}.\n"
-                f"The path is {value}. Only files that end in .parquet are read from a folder.\n"
-                f"Give the path of a Parquet file, a folder, a glob in quotation marks, or a URL."
-            )
-        local = path.protocol in ("", "file", "local")
-        handler = None if local else pa.fs.FSSpecHandler(path.fs)
-        filesystem = pa.fs.LocalFileSystem() if handler is None else pa.fs.PyFileSystem(handler)
+            raise _no_file(str(path))
+        filesystem = LocalFileSystem() if is_local(path) else PyFileSystem(FSSpecHandler(path.fs))
         for name in names:
-            fragments.setdefault((path.protocol, name), _FORMAT.make_fragment(name, filesystem=filesystem))
+            fragments.setdefault((path.fs, name), _FORMAT.make_fragment(name, filesystem=filesystem))
     return list(fragments.values())
 
 
 def _find(path: ObjectStoragePath) -> Iterator[str]:
-    found = path.fs.glob(path.path) if any(mark in path.path for mark in "*?[") else [path.path]
-    for name in sorted(found):
-        if path.fs.isdir(name):
-            yield from (file for file in sorted(path.fs.find(name)) if file.endswith(".parquet"))
-        elif path.fs.exists(name):
-            yield name
+    """Yield the files of a path. A path that ends in .parquet is a file, without a request to the store."""
+    name, files = path.path, path.fs
+    if name.endswith(_SUFFIX) and not any(mark in name for mark in "*?["):
+        yield name
+        return
+    for found, info in sorted(files.glob(name, detail=True).items()):
+        if info["type"] == "directory":
+            yield from (file for file in sorted(files.find(found)) if file.endswith(_SUFFIX))
+        else:
+            yield found
 
 
 def _read(fragment: ds.ParquetFileFragment) -> LandedFile:
     name = fragment.path
     try:
-        schema, metadata = fragment.physical_schema, fragment.metadata.metadata or {}
+        schema, metadata = fragment.physical_schema, fragment.metadata
+    except FileNotFoundError:
+        raise _no_file(name) from None
     except (pa.ArrowInvalid, OSError) as e:
         raise FlowrouteValueError(
             f"{os.path.basename(name)} is not a Parquet file that can be read.\n"
@@ -134,38 +137,43 @@ def _read(fragment: ds.ParquetFileFragment) -> LandedFile:
             f"The file is {name}. These columns are missing or have another type: {', '.join(wrong)}.\n"
             f"Land the file with CdrExportToObjectStorageOperator and file_format='parquet'."
         )
-    window, checks = _footer(metadata)
-    return LandedFile(name, window, checks, fragment)
+    footer = footer_of(metadata)
+    if footer is None:
+        return LandedFile(name, None, (), fragment)
+    return LandedFile(name, footer.window, _checks(footer), fragment)
+
+
+def _no_file(path: str) -> FlowrouteValueError:
+    return FlowrouteValueError(
+        f"There is no landed file at {os.path.basename(path)!r}.\n"
+        f"The path is {path}. Only files that end in .parquet are read from a folder.\n"
+        f"Give the path of a Parquet file, a folder, a glob in quotation marks, or a URL."
+    )
 
 
 def _types_of(column: pa.Field) -> tuple[pa.DataType, ...]:
     return (column.type, pa.dictionary(pa.int32(), column.type))
 
 
-def _footer(metadata: Mapping[bytes, bytes]) -> tuple[Window | None, list[bool | None]]:
-    start, end, checks = (
-        metadata.get(f"flowroute.{name}".encode(), b"").decode()
-        for name in ("window_start", "window_end", "reconciliation")
-    )
-    window = Window(start, end) if start and end else None  # type: ignore[arg-type]
-    # Older files have no column cdr_id, which is normal.
-    results = {name: check["passed"] for name, check in json.loads(checks or "{}").items()}
+def _checks(footer: Footer) -> list[bool | None]:
+    results = {name: check["passed"] for name, check in footer.checks.items()}
     if results.get("cdr_id", False) is None:
-        del results["cdr_id"]
-    return window, list(results.values())
+        del results["cdr_id"]  # older files have no such column, which is normal
+    return list(results.values())
 
 
 def dataset_of(files: Sequence[LandedFile]) -> ds.Dataset:
     """Return a dataset of the files' rows."""
     schema = schema_of(COLUMNS)
-    by_filesystem: dict[int, list[ds.ParquetFileFragment]] = {}
+    groups: list[list[ds.ParquetFileFragment]] = []
     for file in files:
-        by_filesystem.setdefault(id(file.fragment.filesystem), []).append(file.fragment)
-    parts = [
-        ds.FileSystemDataset(fragments, schema, _FORMAT, fragments[0].filesystem)
-        for fragments in by_filesystem.values()
-    ]
-    return ds.dataset(parts)
+        for group in groups:
+            if group[0].filesystem == file.fragment.filesystem:
+                group.append(file.fragment)
+                break
+        else:
+            groups.append([file.fragment])
+    return ds.dataset([ds.FileSystemDataset(group, schema, _FORMAT, group[0].filesystem) for group in groups])
 
 
 def period_of(files: Sequence[LandedFile], zone: ZoneInfo) -> tuple[date, date] | None:
