@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from airflow_provider_flowroute.cdr.export import pluralize
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.report.write import write_report
 
@@ -36,6 +37,7 @@ def main(
     except (FlowrouteError, OSError) as error:
         raise click.ClickException(str(error)) from error
     totals, incomplete = data.totals, len(data.incomplete_days)
-    click.echo(f"{data.start} to {data.end}, {timezone}: {totals.calls:,} calls, {totals.cost:,f} USD.")
-    click.echo(f"{len(data.days) - incomplete} of {len(data.days)} days are landed and reconciled.")
+    calls = pluralize(totals.calls, "call")
+    click.echo(f"{data.start} to {data.end}, {timezone}: {calls}, {totals.cost:,f} USD.")
+    click.echo(f"Landed and reconciled: {len(data.days) - incomplete} of {pluralize(len(data.days), 'day')}.")
     click.echo(f"Wrote {output}.")

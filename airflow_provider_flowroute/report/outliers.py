@@ -27,7 +27,7 @@ def robust_scores(
     """Yield each day with its expected value and its robust z-score.
 
     The expected value is the median, of the same weekday if there are at least 28 days. The score is the distance from
-    it, divided by the scaled median of all distances (MAD). If that is zero, the mean of the distances replaces it.
+    it, divided by the scaled median of all distances (MAD). If that is zero, their scaled mean replaces it.
 
     :param values: a value for each day.
     :param min_scale: the smallest divisor.
@@ -39,8 +39,8 @@ def robust_scores(
     for days in groups.values():
         expected |= dict.fromkeys(days, median(values[day] for day in days))
     distances = [abs(values[day] - expected[day]) for day in values]
-    scale = _PER_MEDIAN_DEVIATION * median(distances) or _PER_MEAN_DEVIATION * fmean(distances)
-    scale = max(scale, min_scale)
+    scale = max(_PER_MEDIAN_DEVIATION * median(distances), min_scale)
+    scale = scale or _PER_MEAN_DEVIATION * fmean(distances)
     for day, value in values.items():
         yield day, expected[day], (value - expected[day]) / scale if scale else 0.0
 

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from airflow_provider_flowroute import __version__
+from airflow_provider_flowroute.cdr.export import pluralize
 from airflow_provider_flowroute.report import charts
 from airflow_provider_flowroute.report.data import Day, DayState, Figures, ReportData
 from airflow_provider_flowroute.report.outliers import MIN_DAYS, THRESHOLD, WEEKDAY_DAYS
@@ -108,7 +109,7 @@ def _month_text(cells: Sequence[tuple[Day, int, int]]) -> str:
     if list(days) == [DayState.COMPLETE]:
         return f"All {len(cells)} days are landed and reconciled."
     return ". ".join(
-        f"{state.value}: {len(numbers)} days"
+        f"{state.value}: {pluralize(len(numbers), 'day')}"
         if state is DayState.COMPLETE
         else f"{state.value}: day {', '.join(map(str, numbers))}"
         for state, numbers in days.items()
@@ -139,7 +140,7 @@ _FILTERS: dict[str, Callable[..., str]] = {
     "money": _money,
     "month_text": _month_text,
     "percent": lambda share: f"{share:.1f} %",
-    "plural": lambda number, noun: f"{number:,} {noun}{'' if number == 1 else 's'}",
+    "plural": pluralize,
     "rate": lambda amount: f"{amount:.4f}",
     "signed": lambda number: f"{number:+,}",
     "signed_money": _signed_money,

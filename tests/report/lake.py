@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.landing.pipeline import stage
@@ -62,9 +64,16 @@ def land(
 
 def call_at(started: datetime, **fields: str) -> Call:
     """Return a call that starts at a time, with some fields set."""
-    [call, *_] = generate_calls(1, 5000, utc(date(2026, 3, 2)), utc(date(2026, 3, 3)), utc(date(2026, 4, 1)))
-    times = {name: f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00" for name in ("start_time", "end_time")}
+    call = _any_call()
+    times = {"cdr_id": str(uuid4())} | {
+        name: f"{started.astimezone(UTC):%Y-%m-%d %H:%M:%S}+00" for name in ("start_time", "end_time")
+    }
     return replace(call, row=call.row | times | fields, started=started, ended=started)
+
+
+@cache
+def _any_call() -> Call:
+    return next(generate_calls(1, 500, utc(date(2026, 3, 2)), utc(date(2026, 3, 3)), utc(date(2026, 4, 1))))
 
 
 def day_file(lake: Path, day: date) -> Path:
