@@ -17,6 +17,8 @@ IN_WHEEL = (
     "py.typed",
     "api/client.py",
     "operators/cdr_export.py",
+    "report/templates/report.css",
+    "report/templates/report.html.j2",
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
 )

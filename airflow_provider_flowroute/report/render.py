@@ -24,7 +24,7 @@ _FEE_NAMES = {
     "cost_subtotal": "Minutes at the rate",
     "connect_fee": "Connection fees",
     "usf_fee": "Universal Service Fund (USF)",
-    "ccrf": "Cost recovery fee (CCRF)",
+    "ccrf": "Carrier Cost Recovery Fee (CCRF)",
     "cnam_lookup_fee": "Caller name lookups (CNAM)",
 }
 _CENT = Decimal("0.01")
