@@ -84,11 +84,6 @@ def read_files(paths: Iterable[PathLike]) -> list[LandedFile]:
     :param paths: files, folders, globs or URLs.
     :raises FlowrouteValueError: there is no file, a file is no Parquet file, or it lacks columns.
     """
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(_read, _fragments(paths)))
-
-
-def _fragments(paths: Iterable[PathLike]) -> list[ds.ParquetFileFragment]:
     fragments: dict[tuple[AbstractFileSystem, str], ds.ParquetFileFragment] = {}
     for value in paths:
         path = as_path(value)
@@ -98,7 +93,10 @@ def _fragments(paths: Iterable[PathLike]) -> list[ds.ParquetFileFragment]:
         filesystem = LocalFileSystem() if is_local(path) else PyFileSystem(FSSpecHandler(path.fs))
         for name in names:
             fragments.setdefault((path.fs, name), _FORMAT.make_fragment(name, filesystem=filesystem))
-    return list(fragments.values())
+    # A file system without its own event loop may not be used by several threads.
+    safe = all(getattr(files, "async_impl", False) or files.protocol[0] == "file" for files, _ in fragments)
+    with ThreadPoolExecutor(_READERS if safe else 1, thread_name_prefix="flowroute-footers") as threads:
+        return list(threads.map(_read, fragments.values()))
 
 
 def _find(path: ObjectStoragePath) -> Iterator[str]:

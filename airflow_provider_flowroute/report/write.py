@@ -6,12 +6,13 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from upath import UPath
 
+from airflow_provider_flowroute.cdr.window import zone_of
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
-from airflow_provider_flowroute.landing.publish import publish_atomically
+from airflow_provider_flowroute.landing.publish import publish, staging_folder
 from airflow_provider_flowroute.report.aggregate import Sums, add_up_calls, midnight
 from airflow_provider_flowroute.report.data import Day, Failure, Figures, Group, ReportData
 from airflow_provider_flowroute.report.outliers import find_outliers
@@ -55,8 +56,10 @@ def write_report(
     several = [paths] if isinstance(paths, str | os.PathLike | UPath) else paths
     data = read_report_data(several, start, end, timezone)
     page = render(data, before)
-    with publish_atomically(target) as staged:
+    with staging_folder(target) as folder:
+        staged = folder / target.name
         staged.write_text(page, encoding="utf-8")
+        publish(staged, target)
     return data
 
 
@@ -64,7 +67,7 @@ def read_report_data(
     paths: Iterable[PathLike], start: DayLike | None, end: DayLike | None, timezone: str
 ) -> ReportData:
     """Read the figures of a report from landed files; see :func:`write_report`."""
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     first, last = (
         _day(value, name, zone) if value is not None else None
         for value, name in ((start, "start"), (end, "end"))
@@ -94,7 +97,8 @@ def read_report_data(
         # In UTC, because a difference within one zone ignores that the clocks change.
         opens, closes = (midnight(day + timedelta(days=more), zone).astimezone(UTC) for more in (0, 1))
         hours = (closes - opens) / timedelta(hours=1)
-        days.append(Day(day, hours, day_state(opens, closes, used), by_day[day]))
+        if hours:  # Samoa left out a day when it changed sides of the date line
+            days.append(Day(day, hours, day_state(opens, closes, used), by_day[day]))
     by_name: dict[tuple[str, str], Figures] = defaultdict(Figures)
     for (_, direction, name), figures in sums.destinations.items():
         by_name[direction, name] += figures
@@ -121,16 +125,6 @@ def _groups(figures: Mapping[tuple[str, str], Figures]) -> list[Group]:
         by_name[name][direction] = of_direction
     groups = [Group(name, of_name) for name, of_name in by_name.items()]
     return sorted(groups, key=lambda group: (-group.total.cost, -group.total.calls, group.name))
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # an unknown name, a path, a folder of names
-        raise FlowrouteValueError(
-            f"timezone is {name!r}, which is not a known zone.\n"
-            f"Give an IANA name, such as 'America/Los_Angeles' or 'UTC'."
-        ) from None
 
 
 def _day(value: DayLike, name: str, zone: ZoneInfo) -> date:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow_standalone import AIRFLOW_2
 from playwright.sync_api import Browser, Page
 
 from airflow_provider_flowroute.report import write_report
 from tests.report.lake import land_year
 
-from .conftest import AIRFLOW_2, HOME
+from .conftest import HOME
 
 pytestmark = [
     pytest.mark.e2e_ui,
@@ -71,9 +72,7 @@ def opened(browser: Browser, report: Path, width: int, scheme: Any) -> Iterator[
     requests: list[str] = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request", lambda request: request.url in (report.as_uri(), "data:,") or problems.append(request.url)
-    )
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(report.as_uri())
     yield page
     context.close()

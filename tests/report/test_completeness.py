@@ -89,3 +89,10 @@ def test_files_outside_the_period_are_not_counted(tmp_path):
     data = read_report_data([tmp_path], datetime(2026, 7, 1, tzinfo=UTC), "2026-07-02", "UTC")
 
     assert (data.files, data.incomplete_days) == (1, [])
+
+
+def test_a_day_that_a_zone_left_out_is_not_missing(tmp_path):
+    """Samoa had no 2011-12-30."""
+    data = read_report_data([], "2011-12-29", "2012-01-01", "Pacific/Apia")
+
+    assert [(day.date.day, day.hours) for day in data.days] == [(29, 24), (31, 24)]
