@@ -18,8 +18,8 @@ from airflow_provider_flowroute.report.data import Day, DayState, Figures, Repor
 from airflow_provider_flowroute.report.outliers import MIN_DAYS, THRESHOLD, WEEKDAY_DAYS
 from airflow_provider_flowroute.report.previous import DATA_ID, compare
 
-#: Days that stand out and are shown.
-MAX_OUTLIERS = 20
+#: Days of each kind that stand out and are shown.
+MAX_OUTLIERS = 8
 _FEE_NAMES = {
     "cost_subtotal": "Minutes at the rate",
     "connect_fee": "Connection fees",
@@ -45,7 +45,9 @@ def render(data: ReportData, previous: Mapping[str, Any] | None = None) -> str:
     )
     environment.filters |= _FILTERS
     changes = compare(data, previous) if previous is not None else None
-    marked = {outlier.date for outlier in data.outliers if outlier.destination is None}
+    costly_days = [outlier for outlier in data.outliers if outlier.destination is None]
+    busy_days = [outlier for outlier in data.outliers if outlier.destination is not None]
+    marked = {outlier.date for outlier in costly_days[:MAX_OUTLIERS]}
     number_of = Counter(day.state for day in data.days)
     no_destination = "(no destination)"
     return environment.get_template("report.html.j2").render(
@@ -67,6 +69,8 @@ def render(data: ReportData, previous: Mapping[str, Any] | None = None) -> str:
         cost_description=_describe(data, lambda day: day.total.cost, lambda value: f"{_money(value)} USD"),
         calls_description=_describe(data, lambda day: day.total.calls, lambda value: f"{value:,} calls"),
         marked_days=marked,
+        costly_days=costly_days,
+        busy_days=busy_days,
         destinations=charts.bar_rows(data, data.destinations, no_destination),
         aliases=charts.bar_rows(data, data.aliases, "(no alias)"),
         no_destination=no_destination,

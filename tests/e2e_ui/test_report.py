@@ -56,7 +56,7 @@ CONTRAST = """
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a year with missing, partial and double days, a mismatch and toll fraud."""
     folder = tmp_path_factory.mktemp("report")
-    land_year(folder / "lake", 2025, calls_per_day=60)
+    land_year(folder / "lake", 2025, calls_per_day=150)
     write_report(folder / "lake", folder / "report.html", timezone="UTC")
     return folder / "report.html"
 

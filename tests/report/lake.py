@@ -134,7 +134,7 @@ def land_year(lake: Path, year: int, calls_per_day: float) -> None:
     for month, day in ((2, 9), (8, 15), (8, 16)):
         day_file(lake, date(year, month, day)).unlink()
     for fraud in (date(year, 5, 23), date(year, 10, 4)):
-        calls = [*toll_fraud(utc(fraud) + timedelta(hours=3)), *_calls_of(fraud, calls_per_day)]
+        calls = [*toll_fraud(utc(fraud) + timedelta(hours=3), count=12), *_calls_of(fraud, calls_per_day)]
         land(day_file(lake, fraud), calls, utc(fraud), utc(fraud) + DAY)
     mismatch = date(year, 6, 18)
     land(

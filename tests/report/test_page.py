@@ -192,9 +192,9 @@ def test_toll_fraud_stands_out(tmp_path: Path):
         (JULY + 6 * DAY, "CUBA"),
     }
     page = (tmp_path / "report.html").read_text()
-    assert "Calls to CUBA" in page
+    assert '<td class="text">CUBA</td><td>60</td><td>0</td>' in page
     assert "its robust z-score is 3.5 or more" in page
-    assert "<td>221.00 USD</td>" in page
+    assert "<td>221.00</td><td>2.00</td>" in page
 
 
 def test_day_with_another_length_says_so(tmp_path: Path):
