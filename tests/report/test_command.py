@@ -55,7 +55,7 @@ def test_command_writes_the_report_and_its_figures(landed: Path, tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines() == [
-        "2026-07-01 to 2026-07-02, UTC: 1 call, 1,234.50000000 USD.",
+        "2026-07-01 to 2026-07-02, UTC. Calls: 1. Cost: 1,234.50000000 USD.",
         "Landed and reconciled: 1 of 1 day.",
         f"Wrote {output}.",
     ]
