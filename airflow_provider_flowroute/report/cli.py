@@ -37,6 +37,8 @@ def main(
     except (FlowrouteError, OSError) as error:
         raise click.ClickException(str(error)) from error
     totals, incomplete = data.totals, len(data.incomplete_days)
-    click.echo(f"{data.start} to {data.end}, {timezone}. Calls: {totals.calls:,}. Cost: {totals.cost:,f} USD.")
+    click.echo(
+        f"{data.start} to {data.end}, {timezone}. Calls: {totals.calls:,}. Cost: {totals.cost:,f} USD."
+    )
     click.echo(f"Landed and reconciled: {len(data.days) - incomplete} of {pluralize(len(data.days), 'day')}.")
     click.echo(f"Wrote {output}.")

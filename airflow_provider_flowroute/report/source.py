@@ -17,10 +17,9 @@ from upath import UPath
 
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
-from airflow_provider_flowroute.landing.arrow import schema_of
 from airflow_provider_flowroute.landing.footer import Footer, footer_of
 from airflow_provider_flowroute.landing.publish import is_local
-from airflow_provider_flowroute.report.aggregate import COLUMNS, TEXT, midnight
+from airflow_provider_flowroute.report.aggregate import FORMAT, SCHEMA, midnight
 from airflow_provider_flowroute.report.data import DayState
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ PathLike: TypeAlias = Union[str, "os.PathLike[str]", UPath]
 #: Footers that are read at a time. An object store answers a request after some milliseconds.
 _READERS = 16
 _SUFFIX = ".parquet"
-_FORMAT = ds.ParquetFileFormat(dictionary_columns=list(TEXT))
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def read_files(paths: Iterable[PathLike]) -> list[LandedFile]:
             raise _no_file(str(path))
         filesystem = LocalFileSystem() if is_local(path) else PyFileSystem(FSSpecHandler(path.fs))
         for name in names:
-            fragments.setdefault((path.fs, name), _FORMAT.make_fragment(name, filesystem=filesystem))
+            fragments.setdefault((path.fs, name), FORMAT.make_fragment(name, filesystem=filesystem))
     # A file system without its own event loop may not be used by several threads.
     safe = all(getattr(files, "async_impl", False) or files.protocol[0] == "file" for files, _ in fragments)
     with ThreadPoolExecutor(_READERS if safe else 1, thread_name_prefix="flowroute-footers") as threads:
@@ -126,8 +124,8 @@ def _read(fragment: ds.ParquetFileFragment) -> LandedFile:
         ) from None
     wrong = [
         column.name
-        for column in schema_of(COLUMNS)
-        if column.name not in schema.names or schema.field(column.name).type not in _types_of(column)
+        for column in SCHEMA
+        if column.name not in schema.names or schema.field(column.name).type != column.type
     ]
     if wrong:
         raise FlowrouteValueError(
@@ -149,29 +147,11 @@ def _no_file(path: str) -> FlowrouteValueError:
     )
 
 
-def _types_of(column: pa.Field) -> tuple[pa.DataType, ...]:
-    return (column.type, pa.dictionary(pa.int32(), column.type))
-
-
 def _checks(footer: Footer) -> list[bool | None]:
     results = {name: check["passed"] for name, check in footer.checks.items()}
     if results.get("cdr_id", False) is None:
         del results["cdr_id"]  # older files have no such column, which is normal
     return list(results.values())
-
-
-def dataset_of(files: Sequence[LandedFile]) -> ds.Dataset:
-    """Return a dataset of the files' rows."""
-    schema = schema_of(COLUMNS)
-    groups: list[list[ds.ParquetFileFragment]] = []
-    for file in files:
-        for group in groups:
-            if group[0].filesystem == file.fragment.filesystem:
-                group.append(file.fragment)
-                break
-        else:
-            groups.append([file.fragment])
-    return ds.dataset([ds.FileSystemDataset(group, schema, _FORMAT, group[0].filesystem) for group in groups])
 
 
 def period_of(files: Sequence[LandedFile], zone: ZoneInfo) -> tuple[date, date] | None:

@@ -13,7 +13,7 @@ from upath import UPath
 from airflow_provider_flowroute.cdr.window import zone_of
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.publish import publish, staging_folder
-from airflow_provider_flowroute.report.aggregate import Sums, add_up_calls, midnight
+from airflow_provider_flowroute.report.aggregate import add_up_calls, midnight
 from airflow_provider_flowroute.report.data import Day, Failure, Figures, Group, ReportData
 from airflow_provider_flowroute.report.outliers import find_outliers
 from airflow_provider_flowroute.report.previous import read_previous
@@ -21,7 +21,6 @@ from airflow_provider_flowroute.report.render import render
 from airflow_provider_flowroute.report.source import (
     PathLike,
     as_path,
-    dataset_of,
     day_state,
     period_of,
     read_files,
@@ -87,7 +86,7 @@ def read_report_data(
     assert last is not None
     begin, finish = midnight(first, zone), midnight(last, zone)
     used = [file for file in files if file.is_in(begin, finish)]
-    sums = add_up_calls(dataset_of(used), begin, finish) if used else Sums()
+    sums = add_up_calls([file.fragment for file in used], begin, finish)
     by_day: dict[date, dict[str, Figures]] = defaultdict(dict)
     for (day, direction), figures in sums.days.items():
         by_day[day][direction] = figures
