@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -165,12 +166,25 @@ def period_of(files: Sequence[LandedFile], zone: ZoneInfo) -> tuple[date, date] 
     return first.date(), last.date() + timedelta(days=not begins_new_day)
 
 
+def files_by_day(files: Iterable[LandedFile], zone: ZoneInfo) -> Mapping[date, Sequence[LandedFile]]:
+    """Return the files whose windows have a part of a day, for each local day."""
+    days: dict[date, list[LandedFile]] = defaultdict(list)
+    for file in files:
+        if file.window is not None:
+            first, last = (
+                instant.astimezone(zone).date() for instant in (file.window.start, file.window.end)
+            )
+            for number in range((last - first).days + 1):
+                days[first + timedelta(days=number)].append(file)
+    return days
+
+
 def day_state(start: datetime, end: datetime, files: Sequence[LandedFile]) -> DayState:
     """Return the state of a day.
 
     :param start: its first instant.
     :param end: the first instant of the next day.
-    :param files: all files.
+    :param files: those that may have a part of it.
     """
     landed = [(file.window, file.checks) for file in files if file.window and file.is_in(start, end)]
     if not landed:

@@ -22,6 +22,7 @@ from airflow_provider_flowroute.report.source import (
     PathLike,
     as_path,
     day_state,
+    files_by_day,
     period_of,
     read_files,
 )
@@ -90,6 +91,7 @@ def read_report_data(
     by_day: dict[date, dict[str, Figures]] = defaultdict(dict)
     for (day, direction), figures in sums.days.items():
         by_day[day][direction] = figures
+    landed = files_by_day(used, zone)
     days = []
     for number in range((last - first).days):
         day = first + timedelta(days=number)
@@ -97,7 +99,7 @@ def read_report_data(
         opens, closes = (midnight(day + timedelta(days=more), zone).astimezone(UTC) for more in (0, 1))
         hours = (closes - opens) / timedelta(hours=1)
         if hours:  # Samoa left out a day when it changed sides of the date line
-            days.append(Day(day, hours, day_state(opens, closes, used), by_day[day]))
+            days.append(Day(day, hours, day_state(opens, closes, landed.get(day, ())), by_day[day]))
     by_name: dict[tuple[str, str], Figures] = defaultdict(Figures)
     for (_, direction, name), figures in sums.destinations.items():
         by_name[direction, name] += figures

@@ -118,7 +118,11 @@ def test_pictures_of_the_documentation(browser: Browser, report: Path):
         with opened(browser, report, width, scheme) as page:
             path = HOME / "img" / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            height = 1420 if width == DESKTOP else 1180
+            height = 1100
+            if width == DESKTOP:
+                box = page.locator("section", has_text="Calls and cost per day").bounding_box()
+                assert box is not None
+                height = int(box["y"] + box["height"]) + 18
             page.screenshot(
                 path=path, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height}
             )
