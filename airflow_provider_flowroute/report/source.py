@@ -104,6 +104,7 @@ def _find(path: ObjectStoragePath) -> Iterator[str]:
     if name.endswith(_SUFFIX) and not any(mark in name for mark in "*?["):
         yield name
         return
+    files.invalidate_cache()  # another process may have landed files
     for found, info in sorted(files.glob(name, detail=True).items()):
         if info["type"] == "directory":
             yield from (file for file in sorted(files.find(found)) if file.endswith(_SUFFIX))
