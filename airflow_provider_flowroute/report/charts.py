@@ -114,7 +114,7 @@ def day_chart(data: ReportData, value: Callable[[Figures], int | Decimal], marke
 def _day_labels(data: ReportData) -> list[Label]:
     days = [day.date for day in data.days]
     if len(days) <= 62:
-        shown = [day for day in days if day.day in (1, 8, 15, 22)] or days[:1]
+        shown = [day for day in days if day.day in (1, 8, 15, 22, 29)] or days[:1]
         texts = {day: f"{day.day} {month_abbr[day.month]}" for day in shown}
     else:
         shown = [day for day in days if day.day == 1]
