@@ -18,6 +18,8 @@ IN_WHEEL = (
     "py.typed",
     "api/client.py",
     "operators/cdr_export.py",
+    "report/templates/report.css",
+    "report/templates/report.html.j2",
     "simulator/__main__.py",
     "simulator/pytest_plugin.py",
     *(f"example_dags/{dag.name}" for dag in (CHECKOUT / "example_dags").glob("*.py")),

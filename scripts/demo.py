@@ -29,6 +29,7 @@ from airflow_env import AIRFLOW_VERSION, CHECKOUT, DAG, SAMPLE_DAY, airflow, air
 from rich.console import Console
 from rich.table import Table
 
+from airflow_provider_flowroute.report import write_report
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.simulator.calls import SAMPLE_ROWS
 
@@ -223,8 +224,14 @@ def main() -> int:
         console.print(reconciliation(run), soft_wrap=True)
         size = run.landed.stat().st_size
         console.print(f"{os.path.relpath(run.landed)}: {size} bytes, typed, {checked}", soft_wrap=True)
+    report = OUTPUT / "report.html"
+    yesterday = results[-1][0]
+    write_report(yesterday.landed, report)
     console.print(
-        f"\nDone in {time.monotonic() - start:.0f} s. Only the calls of 2019-06-25 are real. Next: make ui"
+        f"\nReport of {yesterday.day}, to open in a browser: {os.path.relpath(report)}", soft_wrap=True
+    )
+    console.print(
+        f"Done in {time.monotonic() - start:.0f} s. Only the calls of 2019-06-25 are real. Next: make ui"
     )
     return 0
 

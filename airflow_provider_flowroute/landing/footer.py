@@ -120,11 +120,23 @@ def _parse(tail: bytes, size: int) -> Footer | None:
     """Parse the end of a Parquet file; return None if it is another program's."""
     try:
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail))
-        values = {
-            name.decode().removeprefix(_PREFIX): value.decode()
-            for name, value in (metadata.metadata or {}).items()
-            if name.startswith(_PREFIX.encode())
-        }
+    except (pa.ArrowException, ValueError):
+        return None
+    return footer_of(metadata, size)
+
+
+def footer_of(metadata: pq.FileMetaData, size: int = 0) -> Footer | None:
+    """Return what the metadata of a Parquet file says; None if this package did not write the file.
+
+    :param metadata: as pyarrow reads it.
+    :param size: bytes of the file.
+    """
+    values = {
+        name.decode().removeprefix(_PREFIX): value.decode()
+        for name, value in (metadata.metadata or {}).items()
+        if name.startswith(_PREFIX.encode())
+    }
+    try:
         window = _window_of(values, "")
         return Footer(
             export_id=values["export_id"],

@@ -6,8 +6,9 @@ A `type: ignore` marks a mistake that mypy must find: it reports an ignore that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, assert_type
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
@@ -16,6 +17,7 @@ from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import FlowrouteAPIError, FlowrouteError
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.report import ReportData, write_report
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
@@ -116,3 +118,13 @@ def check_simulator() -> None:
         assert_type(flowroute, FlowrouteSimulator)
         assert_type(flowroute.url, str)
         assert_type(flowroute.connection_json, str)
+
+
+def check_report(path: Path) -> None:
+    """A report is written from one path or several, for days as dates, instants or text."""
+    assert_type(write_report("lake", path), ReportData)
+    data = write_report(
+        [path, "s3://lake/cdrs"], "s3://lake/report.html", "2026-07-01", date(2026, 8, 1), previous=path
+    )
+    assert_type(data.totals.cost, Decimal)
+    write_report(path, path, 20260701)  # type: ignore[arg-type]
