@@ -104,6 +104,7 @@ def visits(browser: Browser, address: str) -> dict[str, Visit]:  # noqa: F811
             if width == WIDTHS[0]:
                 tab.goto(f"{address}/{name}", wait_until="load")
                 tab.add_style_tag(content="* { transition: none !important; }")  # a resize shows its result
+                tab.evaluate("Promise.all([...document.images].map(image => image.decode()))")
                 visit.elements = tab.evaluate(ELEMENTS)
             visit.scrolls[width] = tab.evaluate(SCROLLS)
             picture = SCREENSHOTS / str(width) / name.replace("/", "-").replace(".html", ".png")
