@@ -168,7 +168,7 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
             self._read_footers(targets)
         if self.overwrite == IF_CHANGED:
             totals = landed_totals(targets)
-            if totals is not None and self._is_unchanged(export, totals, str(self.path)):
+            if self._is_unchanged(export, totals, str(self.path)) and totals is not None:
                 return self._unchanged(export, targets, totals)
         with staging_folder(path) as folder:
             self._landing.result, files = self._stage(export, folder, targets, file_format)
