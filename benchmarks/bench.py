@@ -81,7 +81,7 @@ def run(name: str, url: str, rows: int | str, out: Path, rate: int = 0) -> dict[
         check=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(done.stdout.splitlines()[-1]))  # Airflow prints its log before
 
 
 def median(results: Results, name: str, figure: str = "wall") -> float:
