@@ -1,0 +1,282 @@
+"""Publish day files to an Iceberg table: one commit replaces the calls of a window. Needs the extra ``iceberg``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    ResolveError,
+    ValidationException,
+)
+from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema, promote
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.transforms import DayTransform, MonthTransform, YearTransform
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, NestedField, StringType, TimestamptzType
+
+from airflow_provider_flowroute.cdr.columns import (
+    COLUMNS,
+    MONEY,
+    MONEY_PRECISION,
+    MONEY_SCALE,
+    SECONDS,
+    TIMES,
+)
+from airflow_provider_flowroute.cdr.window import Window
+from airflow_provider_flowroute.exceptions import CdrExportLandingError, FlowrouteError, FlowrouteValueError
+from airflow_provider_flowroute.landing.publish import landing_error
+
+#: How much of a file an upload copies at a time, in bytes.
+_COPY_BYTES = 8 << 20
+#: The transforms of start_time whose partitions hold complete UTC days.
+_PARTITIONS = (DayTransform, MonthTransform, YearTransform)
+#: The units of the columns, as comments of the table's columns.
+_DOCS = {
+    **dict.fromkeys(TIMES, "UTC"),
+    **dict.fromkeys(MONEY, "US dollars"),
+    **dict.fromkeys(SECONDS, "seconds"),
+    "cdr_id": "unique ID of the call",
+}
+
+
+def type_of(column: str) -> IcebergType:
+    """Return the Iceberg type of a column; text for an unknown one."""
+    if column in TIMES:
+        return TimestamptzType()
+    if column in MONEY:
+        return DecimalType(MONEY_PRECISION, MONEY_SCALE)
+    return IntegerType() if column in SECONDS else StringType()
+
+
+def load_or_create_table(catalog: Catalog, identifier: str) -> Table:
+    """Return a table. If it does not exist, create it, partitioned by the UTC day of ``start_time``.
+
+    :param catalog: the catalog.
+    :param identifier: ``namespace.name``. A missing namespace is created, too.
+    :raises CdrExportLandingError: the catalog does not answer or refuses.
+    """
+    with _catalog_errors():
+        try:
+            return catalog.load_table(identifier)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            pass
+        schema = Schema(
+            *(
+                NestedField(number, name, type_of(name), required=False, doc=_DOCS.get(name))
+                for number, name in enumerate(COLUMNS, start=1)
+            )
+        )
+        day = PartitionField(
+            source_id=schema.find_field("start_time").field_id,
+            field_id=1000,
+            transform=DayTransform(),
+            name="start_time_day",
+        )
+        catalog.create_namespace_if_not_exists(Catalog.namespace_from(identifier))
+        return catalog.create_table_if_not_exists(identifier, schema, partition_spec=PartitionSpec(day))
+
+
+def check_table(table: Table, columns: Iterable[str] = COLUMNS) -> None:
+    """Check that day files with these columns can be added to a table.
+
+    :param table: the table.
+    :param columns: the columns of the files.
+    :raises FlowrouteValueError: a column has another type, the table requires a column, or it has other partitions.
+    """
+    name = ".".join(table.name())
+    known = {field.name: field for field in table.schema().fields}
+    for column in columns:
+        field = known.pop(column, None)
+        if field is not None:
+            _check_column(name, field, type_of(column))
+    for field in known.values():
+        _check_column(name, field, None)
+    if "start_time" not in table.schema().column_names:
+        return  # the first landing adds it
+    start = table.schema().find_field("start_time").field_id
+    for part in table.spec().fields:
+        if part.source_id != start or not isinstance(part.transform, _PARTITIONS):
+            raise FlowrouteValueError(
+                f"Table {name} has partitions that day files do not fit.\n"
+                f"One is {part.transform} of {table.schema().find_column_name(part.source_id)}.\n"
+                f"Partition the table by day, month or year of start_time, or choose another table."
+            )
+    # Without the smallest and the largest start_time of a file, its rows would belong to no day.
+    mode = compute_statistics_plan(table.schema(), table.properties)[start].mode
+    if mode.type in (MetricModeTypes.NONE, MetricModeTypes.COUNTS):
+        raise FlowrouteValueError(
+            f"Table {name} keeps no minimum and maximum of start_time.\n"
+            f"Its properties set the metrics of start_time to {mode.type.value}.\n"
+            f"Set the table's property write.metadata.metrics.column.start_time to full."
+        )
+
+
+def _check_column(table: str, field: NestedField, file_type: IcebergType | None) -> None:
+    """Check one column of a table.
+
+    :param file_type: the column's type in the files; None if they do not have it.
+    """
+    if not field.required and (file_type is None or _holds(field.field_type, file_type)):
+        return
+    presence = "required" if field.required else "optional"
+    raise FlowrouteValueError(
+        f"Column {field.name} of table {table} does not fit the files.\n"
+        f"The table has {presence} {field.field_type}; the files have "
+        f"{'no such column' if file_type is None else f'optional {file_type}'}. Nothing was written.\n"
+        f"Change the column, or choose another table."
+    )
+
+
+def _holds(table_type: IcebergType, file_type: IcebergType) -> bool:
+    with suppress(ResolveError):
+        return table_type == file_type or promote(file_type, table_type) == table_type
+    return False
+
+
+def replace_window(
+    table: Table, window: Window, files: Sequence[Path], columns: Iterable[str], properties: Mapping[str, str]
+) -> Snapshot:
+    """Replace the calls of a window with those of some files, in one commit.
+
+    A concurrent commit that touches the window since the table was loaded is a conflict. pyiceberg retries after
+    other commits, as the table's properties ``commit.retry.*`` say.
+
+    :param table: the table, as it was before the download.
+    :param window: the window to delete. Each row of the files starts in it.
+    :param files: local Parquet files of one UTC day each, with rows. Each gets a new name below the table's location.
+    :param columns: the columns of the files. The table gets those that it lacks.
+    :param properties: of the new snapshots, with ``flowroute.export_id``.
+    :return: the snapshot with the new calls.
+    :raises CdrExportLandingError: the files were not committed, or a lost response leaves that unknown. In both cases
+        the window is completely old or completely new, and a retry replaces it.
+    """
+    export_id = properties["flowroute.export_id"]
+    with _catalog_errors(), ExitStack() as undo:
+        landing = f"flowroute-{re.sub('[^A-Za-z0-9]', '-', export_id)}-{uuid.uuid4().hex}"
+        locations = []
+        for path in files:
+            locations.append(table.location_provider().new_data_location(f"{path.stem}-{landing}.parquet"))
+            undo.callback(_remove, table, locations[-1])
+            _upload(table, path, locations[-1])
+        transaction = table.transaction()
+        if missing := [column for column in columns if column not in table.schema().column_names]:
+            with transaction.update_schema() as update:
+                for column in missing:
+                    update.add_column(column, type_of(column), _DOCS.get(column))
+        with _quiet():
+            # Also if there is nothing to delete: it makes a concurrent landing of the window a conflict.
+            transaction.delete(rows_of(window), dict(properties))
+            transaction.add_files(locations, dict(properties), check_duplicate_files=False)
+        # From here on the table may refer to the files, also if the commit's response is lost.
+        undo = undo.pop_all()
+        try:
+            transaction.commit_transaction()
+        except (CommitFailedException, ValidationException):
+            undo.close()
+            raise
+    return next(
+        snapshot
+        for snapshot in ancestors_of(table.current_snapshot(), table.metadata)
+        if snapshot.summary is not None and snapshot.summary["flowroute.export_id"] == export_id
+    )
+
+
+def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
+    """Return the properties of the landing whose calls a table has in a window.
+
+    :param table: the table.
+    :param window: the window.
+    :return: None if the window was not landed as a whole, if it was changed since, or if its snapshot has expired.
+    """
+    with _catalog_errors():
+        for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+            properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+            landed = window_in(properties)
+            if landed is None or landed.end <= window.start or window.end <= landed.start:
+                continue
+            files = list(table.scan(rows_of(window)).plan_files()) if landed == window else []
+            # Another program may have added or deleted rows. Files that only overlap the window count completely:
+            # then the numbers differ, and the window is landed again.
+            rows = sum(file.file.record_count for file in files)
+            unchanged = rows == json.loads(properties["flowroute.totals"])["rows"]
+            return (
+                properties
+                if landed == window and unchanged and not any(f.delete_files for f in files)
+                else None
+            )
+    return None
+
+
+def window_in(properties: Mapping[str, str]) -> Window | None:
+    start, end = (properties.get(f"flowroute.window_{name}") for name in ("start", "end"))
+    return Window(start, end) if start and end else None
+
+
+def rows_of(window: Window) -> str:
+    """Return the row filter that selects the calls of a window."""
+    return f"start_time >= '{window.start.isoformat()}' and start_time < '{window.end.isoformat()}'"
+
+
+def _upload(table: Table, path: Path, location: str) -> None:
+    with path.open("rb") as source, table.io.new_output(location).create() as target:
+        shutil.copyfileobj(source, target, _COPY_BYTES)
+
+
+def _remove(table: Table, location: str) -> None:
+    with suppress(OSError):
+        table.io.delete(location)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide two messages of pyiceberg that need no action: nothing to delete, and a column without statistics."""
+
+    def is_needed(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("PyArrow statistics missing")
+
+    reader = logging.getLogger("pyiceberg.io.pyarrow")
+    reader.addFilter(is_needed)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Delete operation did not match any records")
+            yield
+    finally:
+        reader.removeFilter(is_needed)
+
+
+@contextmanager
+def _catalog_errors() -> Iterator[None]:
+    """Turn the errors of a catalog and its storage into this package's.
+
+    :raises CdrExportLandingError: instead.
+    """
+    error: CdrExportLandingError
+    try:
+        yield
+    except FlowrouteError:
+        raise
+    except (CommitFailedException, ValidationException) as e:
+        error = CdrExportLandingError(
+            f"Another writer changed the table at the same time.\n{type(e).__name__}: {e}\n"
+            f"A retry lands the window again."
+        )
+    # Everything, because each catalog and each storage raises the errors of its own library.
+    except Exception as e:  # noqa: BLE001
+        error = landing_error(e)
+    else:
+        return
+    raise error
