@@ -17,16 +17,15 @@ from pyiceberg.exceptions import (
     CommitFailedException,
     NoSuchNamespaceError,
     NoSuchTableError,
-    ResolveError,
     ValidationException,
 )
 from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan
 from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema, promote
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import DayTransform, MonthTransform, YearTransform
-from pyiceberg.types import DecimalType, IcebergType, IntegerType, NestedField, StringType, TimestamptzType
+from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestamptzType
 
 from airflow_provider_flowroute.cdr.columns import (
     COLUMNS,
@@ -44,6 +43,8 @@ from airflow_provider_flowroute.landing.publish import landing_error
 _COPY_BYTES = 8 << 20
 #: The transforms of start_time whose partitions hold complete UTC days.
 _PARTITIONS = (DayTransform, MonthTransform, YearTransform)
+#: Not wider decimals: pyiceberg adds no files that store narrower ones.
+_WIDER = {IntegerType(): LongType()}
 #: The units of the columns, as comments of the table's columns.
 _DOCS = {
     **dict.fromkeys(TIMES, "UTC"),
@@ -130,7 +131,7 @@ def _check_column(table: str, field: NestedField, file_type: IcebergType | None)
 
     :param file_type: the column's type in the files; None if they do not have it.
     """
-    if not field.required and (file_type is None or _holds(field.field_type, file_type)):
+    if not field.required and (file_type is None or field.field_type in (file_type, _WIDER.get(file_type))):
         return
     presence = "required" if field.required else "optional"
     raise FlowrouteValueError(
@@ -139,12 +140,6 @@ def _check_column(table: str, field: NestedField, file_type: IcebergType | None)
         f"{'no such column' if file_type is None else f'optional {file_type}'}. Nothing was written.\n"
         f"Change the column, or choose another table."
     )
-
-
-def _holds(table_type: IcebergType, file_type: IcebergType) -> bool:
-    with suppress(ResolveError):
-        return table_type == file_type or promote(file_type, table_type) == table_type
-    return False
 
 
 def replace_window(
@@ -205,7 +200,7 @@ def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
     with _catalog_errors():
         for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
             properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-            landed = window_in(properties)
+            landed = _window_in(properties)
             if landed is None or landed.end <= window.start or window.end <= landed.start:
                 continue
             files = list(table.scan(rows_of(window)).plan_files()) if landed == window else []
@@ -221,7 +216,7 @@ def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
     return None
 
 
-def window_in(properties: Mapping[str, str]) -> Window | None:
+def _window_in(properties: Mapping[str, str]) -> Window | None:
     start, end = (properties.get(f"flowroute.window_{name}") for name in ("start", "end"))
     return Window(start, end) if start and end else None
 
