@@ -8,15 +8,19 @@ import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
+    ForbiddenError,
     NoSuchNamespaceError,
     NoSuchTableError,
+    NotInstalledError,
+    UnauthorizedError,
     ValidationException,
 )
 from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan
@@ -25,8 +29,17 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import DayTransform, MonthTransform, YearTransform
-from pyiceberg.types import DecimalType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestamptzType
+from pyiceberg.types import (
+    DecimalType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
 
+from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.columns import (
     COLUMNS,
     MONEY,
@@ -35,16 +48,19 @@ from airflow_provider_flowroute.cdr.columns import (
     SECONDS,
     TIMES,
 )
+from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.exceptions import CdrExportLandingError, FlowrouteError, FlowrouteValueError
+from airflow_provider_flowroute.landing.csv_stream import Header
+from airflow_provider_flowroute.landing.partitions import DayFile, DayPartitions
+from airflow_provider_flowroute.landing.pipeline import stage_parquet
 from airflow_provider_flowroute.landing.publish import landing_error
+from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 
 #: How much of a file an upload copies at a time, in bytes.
 _COPY_BYTES = 8 << 20
 #: The transforms of start_time whose partitions hold complete UTC days.
 _PARTITIONS = (DayTransform, MonthTransform, YearTransform)
-#: Not wider decimals: pyiceberg adds no files that store narrower ones.
-_WIDER = {IntegerType(): LongType()}
 #: The units of the columns, as comments of the table's columns.
 _DOCS = {
     **dict.fromkeys(TIMES, "UTC"),
@@ -70,7 +86,7 @@ def load_or_create_table(catalog: Catalog, identifier: str) -> Table:
     :param identifier: ``namespace.name``. A missing namespace is created, too.
     :raises CdrExportLandingError: the catalog does not answer or refuses.
     """
-    with _catalog_errors():
+    with catalog_errors():
         try:
             return catalog.load_table(identifier)
         except (NoSuchTableError, NoSuchNamespaceError):
@@ -131,7 +147,9 @@ def _check_column(table: str, field: NestedField, file_type: IcebergType | None)
 
     :param file_type: the column's type in the files; None if they do not have it.
     """
-    if not field.required and (file_type is None or field.field_type in (file_type, _WIDER.get(file_type))):
+    # pyiceberg adds no file with a narrower decimal.
+    accepted = (file_type, LongType()) if file_type == IntegerType() else (file_type,)
+    if not field.required and (file_type is None or field.field_type in accepted):
         return
     presence = "required" if field.required else "optional"
     raise FlowrouteValueError(
@@ -142,8 +160,44 @@ def _check_column(table: str, field: NestedField, file_type: IcebergType | None)
     )
 
 
+def has_calls(table: Table, window: Window) -> bool:
+    """Return whether a table has calls of a window."""
+    with catalog_errors():
+        scan = table.scan(rows_of(window), selected_fields=("start_time",), limit=1)
+        return "start_time" in table.schema().column_names and scan.to_arrow().num_rows > 0
+
+
+def stage_utc_days(
+    export: CdrExport, download: ResumableDownload, directory: Path, window: Window
+) -> tuple[Reconciliation, list[DayFile]]:
+    """Write an export's rows to one local Parquet file for each UTC day, and reconcile them with the export.
+
+    :param export: the export as Flowroute describes it.
+    :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
+    :param directory: an empty folder.
+    :param window: the window of the export. It can begin and end within a day.
+    :return: the reconciliation, and the files. Rows outside the window are in no file.
+    :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
+    :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
+    """
+    days = {}
+    start = window.start
+    while start < window.end:
+        midnight = datetime.combine(start.date() + timedelta(days=1), time.min, UTC)
+        days[start.date()] = Window(start, min(midnight, window.end))
+        start = midnight
+    partitions: list[DayPartitions] = []
+
+    def open_partitions(header: Header) -> DayPartitions:
+        partitions.append(DayPartitions(header, directory, days))
+        return partitions[0]
+
+    result = stage_parquet(export, download, open_partitions)
+    return result, partitions[0].files()
+
+
 def replace_window(
-    table: Table, window: Window, files: Sequence[Path], columns: Iterable[str], properties: Mapping[str, str]
+    table: Table, window: Window, files: Iterable[Path], columns: Iterable[str], properties: Mapping[str, str]
 ) -> Snapshot:
     """Replace the calls of a window with those of some files, in one commit.
 
@@ -160,7 +214,7 @@ def replace_window(
         the window is completely old or completely new, and a retry replaces it.
     """
     export_id = properties["flowroute.export_id"]
-    with _catalog_errors(), ExitStack() as undo:
+    with catalog_errors(), ExitStack() as undo:
         landing = f"flowroute-{re.sub('[^A-Za-z0-9]', '-', export_id)}-{uuid.uuid4().hex}"
         locations = []
         for path in files:
@@ -197,10 +251,11 @@ def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
     :param window: the window.
     :return: None if the window was not landed as a whole, if it was changed since, or if its snapshot has expired.
     """
-    with _catalog_errors():
+    with catalog_errors():
         for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
             properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-            landed = _window_in(properties)
+            start, end = (properties.get(f"flowroute.window_{name}") for name in ("start", "end"))
+            landed = Window(start, end) if start and end else None  # type: ignore[arg-type]  # Window parses text
             if landed is None or landed.end <= window.start or window.end <= landed.start:
                 continue
             files = list(table.scan(rows_of(window)).plan_files()) if landed == window else []
@@ -214,11 +269,6 @@ def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
                 else None
             )
     return None
-
-
-def _window_in(properties: Mapping[str, str]) -> Window | None:
-    start, end = (properties.get(f"flowroute.window_{name}") for name in ("start", "end"))
-    return Window(start, end) if start and end else None
 
 
 def rows_of(window: Window) -> str:
@@ -254,12 +304,12 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _catalog_errors() -> Iterator[None]:
+def catalog_errors(what: str = "") -> Iterator[None]:
     """Turn the errors of a catalog and its storage into this package's.
 
+    :param what: the first line of the message, if the error is not about a concurrent commit.
     :raises CdrExportLandingError: instead.
     """
-    error: CdrExportLandingError
     try:
         yield
     except FlowrouteError:
@@ -271,7 +321,8 @@ def _catalog_errors() -> Iterator[None]:
         )
     # Everything, because each catalog and each storage raises the errors of its own library.
     except Exception as e:  # noqa: BLE001
-        error = landing_error(e)
+        error = landing_error(e, what)
+        error.transient &= not isinstance(e, ForbiddenError | UnauthorizedError | NotInstalledError)
     else:
         return
     raise error
