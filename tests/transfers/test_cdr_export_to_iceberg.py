@@ -200,6 +200,21 @@ def test_a_table_in_s3_is_replaced_through_its_own_file_system(flowroute, tmp_pa
     assert rows_in(table) == calls_of(flowroute, export_id)
 
 
+def test_a_table_of_the_glue_catalog_is_replaced(flowroute, monkeypatch, s3):
+    keys = {"glue.access-key-id": "key", "glue.secret-access-key": "secret", "glue.region": "us-east-1"}
+    properties = {"type": "glue", "warehouse": "s3://lake/tables", "glue.endpoint": s3["s3.endpoint"], **keys, **s3}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "iceberg", "extra": properties}))
+    land(new_export())
+    export_id = new_export()
+
+    land(export_id)
+
+    from pyiceberg.catalog import load_catalog
+
+    table = load_catalog("lake", **properties).load_table("telephony.cdrs")
+    assert rows_in(table) == calls_of(flowroute, export_id)
+
+
 @needs_sql_catalog
 def test_a_missing_bucket_is_a_landing_error_with_export_and_table(flowroute, tmp_path, monkeypatch, s3):
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", connection_to_catalog(tmp_path, "s3://no-bucket/tables", **s3))
