@@ -202,7 +202,13 @@ def test_a_table_in_s3_is_replaced_through_its_own_file_system(flowroute, tmp_pa
 
 def test_a_table_of_the_glue_catalog_is_replaced(flowroute, monkeypatch, s3):
     keys = {"glue.access-key-id": "key", "glue.secret-access-key": "secret", "glue.region": "us-east-1"}
-    properties = {"type": "glue", "warehouse": "s3://lake/tables", "glue.endpoint": s3["s3.endpoint"], **keys, **s3}
+    properties = {
+        "type": "glue",
+        "warehouse": "s3://lake/tables",
+        "glue.endpoint": s3["s3.endpoint"],
+        **keys,
+        **s3,
+    }
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "iceberg", "extra": properties}))
     land(new_export())
     export_id = new_export()
