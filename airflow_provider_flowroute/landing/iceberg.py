@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -24,6 +24,7 @@ from pyiceberg.exceptions import (
     ValidationException,
 )
 from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan
+from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -49,9 +50,11 @@ from airflow_provider_flowroute.cdr.columns import (
     TIMES,
 )
 from airflow_provider_flowroute.cdr.export import CdrExport
-from airflow_provider_flowroute.cdr.window import Window
+from airflow_provider_flowroute.cdr.window import Window, zone_of
 from airflow_provider_flowroute.exceptions import CdrExportLandingError, FlowrouteError, FlowrouteValueError
+from airflow_provider_flowroute.landing.arrow import read_parquet
 from airflow_provider_flowroute.landing.csv_stream import Header
+from airflow_provider_flowroute.landing.footer import Footer, parse_metadata
 from airflow_provider_flowroute.landing.partitions import DayFile, DayPartitions
 from airflow_provider_flowroute.landing.pipeline import stage_parquet
 from airflow_provider_flowroute.landing.publish import landing_error
@@ -180,12 +183,10 @@ def stage_utc_days(
     :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
     :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
     """
-    days = {}
-    start = window.start
-    while start < window.end:
-        midnight = datetime.combine(start.date() + timedelta(days=1), time.min, UTC)
-        days[start.date()] = Window(start, min(midnight, window.end))
-        start = midnight
+    days = {
+        day: Window(max(whole.start, window.start), min(whole.end, window.end))
+        for day, whole in window.days(zone_of("UTC"))
+    }
     partitions: list[DayPartitions] = []
 
     def open_partitions(header: Header) -> DayPartitions:
@@ -244,30 +245,60 @@ def replace_window(
     )
 
 
-def landed_properties(table: Table, window: Window) -> Mapping[str, str] | None:
-    """Return the properties of the landing whose calls a table has in a window.
+@dataclass(frozen=True)
+class LandedWindow:
+    """The calls that a landing added to a table, and that are still its calls of the window.
+
+    :param snapshot_id: the ID of the landing's snapshot.
+    :param footer: what the landing recorded in the snapshot.
+    :param files: the data files of the window.
+    """
+
+    table: Table
+    snapshot_id: int
+    footer: Footer
+    files: Sequence[DataFile]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files."""
+        return sum(file.file_size_in_bytes for file in self.files)
+
+    def read(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Read the calls in batches.
+
+        :param columns: the names of the columns to read; None for all.
+        """
+        with catalog_errors(f"A file of table {'.'.join(self.table.name())} cannot be read."):
+            for file in self.files:
+                with self.table.io.new_input(file.file_path).open() as source:
+                    yield from read_parquet(source, columns)
+
+
+def landed_window(table: Table, window: Window) -> LandedWindow | None:
+    """Return the newest landing of a window, if a table has exactly its calls there.
 
     :param table: the table.
     :param window: the window.
-    :return: None if the window was not landed as a whole, if it was changed since, or if its snapshot has expired.
+    :return: None if the window was not landed as a whole, did not match Flowroute's figures, or was changed since; also
+        if its snapshot has expired.
     """
     with catalog_errors():
         for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
             properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
-            start, end = (properties.get(f"flowroute.window_{name}") for name in ("start", "end"))
-            landed = Window(start, end) if start and end else None  # type: ignore[arg-type]  # Window parses text
-            if landed is None or landed.end <= window.start or window.end <= landed.start:
+            footer = parse_metadata(properties)
+            landed = footer and footer.window
+            if not footer or not landed or landed.end <= window.start or window.end <= landed.start:
                 continue
-            files = list(table.scan(rows_of(window)).plan_files()) if landed == window else []
+            if landed != window or not footer.is_comparable:
+                return None
+            tasks = list(table.scan(rows_of(window)).plan_files())
             # Another program may have added or deleted rows. Files that only overlap the window count completely:
             # then the numbers differ, and the window is landed again.
-            rows = sum(file.file.record_count for file in files)
-            unchanged = rows == json.loads(properties["flowroute.totals"])["rows"]
-            return (
-                properties
-                if landed == window and unchanged and not any(f.delete_files for f in files)
-                else None
-            )
+            rows = sum(task.file.record_count for task in tasks)
+            if rows != footer.totals.rows or any(task.delete_files for task in tasks):
+                return None
+            return LandedWindow(table, snapshot.snapshot_id, footer, [task.file for task in tasks])
     return None
 
 
