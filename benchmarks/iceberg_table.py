@@ -34,6 +34,6 @@ def iceberg(url: str, export_id: str, out: Path) -> Callable[[], None]:
             assert not result.mismatches, result.mismatches
             files = [day.path for day in days]
             tables.replace_window(table, export.window, files, COLUMNS, footer_metadata(export, result))
-        assert tables.landed_properties(table, export.window) is not None
+        assert tables.landed_window(table, export.window) is not None
 
     return work

@@ -148,7 +148,9 @@ def footer_of(metadata: pq.FileMetaData, size: int = 0) -> Footer | None:
         return None
 
 
-def parse_metadata(metadata: Mapping[str, str], columns: tuple[str, ...] = (), size: int = 0) -> Footer | None:
+def parse_metadata(
+    metadata: Mapping[str, str], columns: tuple[str, ...] = (), size: int = 0
+) -> Footer | None:
     """Parse what :func:`footer_metadata` returned.
 
     :param metadata: the metadata of a file, or the properties of a snapshot.
@@ -156,7 +158,9 @@ def parse_metadata(metadata: Mapping[str, str], columns: tuple[str, ...] = (), s
     :param size: bytes of the file.
     :return: None if this package did not write it.
     """
-    values = {name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)}
+    values = {
+        name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)
+    }
     try:
         window = _window_of(values, "")
         return Footer(

@@ -272,7 +272,7 @@ class LandedWindow:
         with catalog_errors(f"A file of table {'.'.join(self.table.name())} cannot be read."):
             for file in self.files:
                 with self.table.io.new_input(file.file_path).open() as source:
-                    yield from read_parquet(source, columns)
+                    yield from read_parquet(source, columns)  # type: ignore[arg-type]  # pyarrow reads streams
 
 
 def landed_window(table: Table, window: Window) -> LandedWindow | None:

@@ -139,7 +139,9 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
             return self._unchanged(export, old)
         return self._replace(export, table, window, old)
 
-    def _replace(self, export: CdrExport, table: Table, window: Window, old: LandedWindow | None) -> dict[str, Any]:
+    def _replace(
+        self, export: CdrExport, table: Table, window: Window, old: LandedWindow | None
+    ) -> dict[str, Any]:
         """Land the export, unless its calls are those of the landed window.
 
         :param old: the landed window to compare with.
@@ -157,7 +159,7 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
             columns = Header(result.columns).columns
             iceberg.check_table(table, columns)
             files = [day.path for day in days if day.totals.rows]
-            difference = old and _difference(old, files, result)
+            difference = _difference(old, files, result) if old else None
             self._log_difference(export, difference)
             if old and not difference:
                 return self._unchanged(export, old)

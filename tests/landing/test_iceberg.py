@@ -29,10 +29,11 @@ from airflow_provider_flowroute.exceptions import CdrExportLandingError, Flowrou
 from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, schema_of
 from airflow_provider_flowroute.landing.iceberg import (
     check_table,
-    landed_properties,
+    landed_window,
     load_or_create_table,
     replace_window,
 )
+from airflow_provider_flowroute.landing.reconciliation import Totals
 from tests.iceberg import a_catalog, data_files, needs_sql_catalog, rows_in
 
 pytestmark = needs_sql_catalog
@@ -90,7 +91,8 @@ class Landing:
             "flowroute.export_id": self.export_id,
             "flowroute.window_start": self.window.start.isoformat(),
             "flowroute.window_end": self.window.end.isoformat(),
-            "flowroute.totals": json.dumps({"rows": self.rows}),
+            "flowroute.totals": json.dumps(Totals(rows=self.rows).as_json()),
+            "flowroute.reconciliation": "{}",
         }
 
     def land(self, table):
@@ -201,9 +203,9 @@ def test_an_empty_window_removes_the_old_calls_and_is_recorded(table, a_landing)
 
     assert rows_in(table) == []
     assert snapshot == table.current_snapshot()
-    properties = landed_properties(table, DAYS)
-    assert properties is not None
-    assert properties["flowroute.export_id"] == "2"
+    landed = landed_window(table, DAYS)
+    assert landed is not None
+    assert (landed.footer.export_id, landed.files) == ("2", [])
 
 
 def test_a_new_column_extends_the_table(table, a_landing):
@@ -381,25 +383,28 @@ def test_commits_that_never_succeed_leave_no_files(table, a_landing, monkeypatch
     assert data_files(tmp_path / "warehouse") == set()
 
 
-def test_the_properties_of_the_newest_landing_of_a_window(table, a_landing):
-    assert landed_properties(table, DAYS) is None
+def test_the_newest_landing_of_a_window_is_found(table, a_landing):
+    assert landed_window(table, DAYS) is None
     a_landing().land(table)
     a_landing(export_id="2").land(table)
     a_landing(Window("2026-11-04", "2026-11-05"), "3").land(table)
 
-    landed = landed_properties(table, DAYS)
+    landed = landed_window(table, DAYS)
 
     assert landed is not None
-    assert landed["flowroute.export_id"] == "2"
-    assert landed_properties(table, Window("2026-11-01", "2026-11-03")) is None
+    assert (landed.footer.export_id, len(landed.files)) == ("2", 3)
+    assert sorted(row["cdr_id"] for part in landed.read(["cdr_id"]) for row in part.to_pylist()) == sorted(
+        row["cdr_id"] for row in rows_in(table) if row["cdr_id"].endswith("2")
+    )
+    assert landed_window(table, Window("2026-11-01", "2026-11-03")) is None
 
 
 def test_a_window_that_was_changed_since_does_not_count_as_landed(table, a_landing):
     a_landing().land(table)
     a_landing(Window("2026-11-02", "2026-11-03"), "2").land(table)
-    assert landed_properties(table, DAYS) is None
+    assert landed_window(table, DAYS) is None
 
     a_landing(export_id="3").land(table)
-    assert landed_properties(table, DAYS) is not None
+    assert landed_window(table, DAYS) is not None
     table.delete("start_time >= '2026-11-02T00:00:00+00:00' and start_time < '2026-11-03T00:00:00+00:00'")
-    assert landed_properties(table, DAYS) is None
+    assert landed_window(table, DAYS) is None

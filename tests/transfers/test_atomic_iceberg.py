@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_the_old_window_and_no_file(a_source, lander, rows_of
 
     outcome = lander.land(**TABLE, limit=4096)
 
-    assert outcome.startswith("CdrExportLandingError: Export 1 cannot be written to table telephony.cdrs.")
+    assert outcome.startswith("CdrExportLandingError: Export 1 cannot be written to telephony.cdrs.")
     assert "File too large" in outcome
     assert rows_of_table() == OLD_ROWS
     assert data_files(tmp_path) == files
@@ -122,6 +122,6 @@ def test_two_landings_of_a_window_at_once_leave_each_call_once(a_source, lander,
 
     outcome = lander.outcome()
 
-    assert outcome.startswith("CdrExportLandingError: Export 1 cannot be written to table telephony.cdrs.")
+    assert outcome.startswith("CdrExportLandingError: Export 1 cannot be written to telephony.cdrs.")
     assert "Another writer changed the table at the same time." in outcome
     assert rows_of_table() == 5

@@ -230,7 +230,7 @@ def test_a_missing_bucket_is_a_landing_error_with_export_and_table(flowroute, tm
         land(export_id)
 
     first = str(error.value).splitlines()[0]
-    assert first == f"Export {export_id} cannot be written to table telephony.cdrs."
+    assert first == f"Export {export_id} cannot be written to telephony.cdrs."
     assert flowroute.exports[0].downloads == 0
 
 
@@ -248,7 +248,7 @@ def test_after_a_failed_check_the_table_is_unchanged(flowroute, lake, tmp_path, 
     files = data_files(tmp_path)
     flowroute.add_fault(fault, times=None, **options)
 
-    with pytest.raises(error, match=r"Table telephony\.cdrs is unchanged"):
+    with pytest.raises(error, match=r"telephony\.cdrs is unchanged"):
         land(new_export())
 
     assert rows_in(lake.load_table("telephony.cdrs")) == calls_of(flowroute, first)
@@ -274,7 +274,7 @@ def test_calls_outside_the_window_never_land(lake, monkeypatch, start):
     """A later landing of the window would not replace them."""
     with serving_export(gzip.compress(f"{COLUMNS}\nInbound,{start},1,2\n".encode())) as server:
         monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
-        with pytest.raises(CdrExportMismatchError, match="1 call of the file did not start in its window"):
+        with pytest.raises(CdrExportMismatchError, match="1 row of the file did not start in the window"):
             land("1", on_mismatch="warn")
 
     assert lake.load_table("telephony.cdrs").snapshots() == []
@@ -327,6 +327,78 @@ def test_overwrite_false_keeps_the_calls_and_downloads_nothing(flowroute, lake):
 
 
 @needs_sql_catalog
+def test_if_changed_downloads_nothing_if_the_figures_are_equal(flowroute, lake):
+    first = land(new_export(), overwrite="if_changed")
+    export_id = new_export()
+
+    second = land(export_id, overwrite="if_changed")
+
+    assert (first["changed"], first["difference"]) == (True, None)
+    assert second == first | {"export_id": export_id, "changed": False}
+    assert [export.downloads for export in flowroute.exports].count(0) == 1
+    assert len(lake.load_table("telephony.cdrs").snapshots()) == 1
+
+
+@needs_sql_catalog
+def test_if_changed_lands_late_calls_and_says_which(lake, monkeypatch, caplog, capsys):
+    caplog.set_level(logging.INFO)
+    header, when = f"{COLUMNS},total_cost,billed_duration,cdr_id", "2019-06-25 10:00:00+00"
+    old = [f"Inbound,{when},1,2,0.5,60,{name}" for name in "abc"]
+    new = [
+        old[0],
+        f"Inbound,{when},1,2,0.75,60,b",
+        f"Inbound,{when},1,2,1,30,d",
+        f"Inbound,{when},1,2,1,30,e",
+    ]
+    for lines, cost in ((old, "1.5"), (new, "3.25")):
+        content = gzip.compress("\n".join([header, *lines, ""]).encode())
+        with serving_export(content, num_calls=len(lines), total_cost=cost) as server:
+            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
+            landed = land("1", overwrite="if_changed")
+
+    assert landed["changed"] is True
+    assert landed["difference"] == {
+        "rows": 1,
+        "total_cost": "1.75000000",
+        "billed_minutes": "0.00",
+        "new": 2,
+        "gone": 1,
+        "changed": 1,
+        "cdr_ids": {"new": ANY, "gone": ["c"], "changed": ["b"]},
+    }
+    assert sorted(landed["difference"]["cdr_ids"]["new"]) == ["d", "e"]
+    assert "Export 1 changed the landed calls: +1 rows" in caplog.text + capsys.readouterr().out
+    assert [row["cdr_id"] for row in rows_in(lake.load_table("telephony.cdrs"))] == ["a", "b", "d", "e"]
+
+
+@needs_sql_catalog
+def test_if_changed_commits_nothing_if_only_a_figure_differs(lake, monkeypatch):
+    content = gzip.compress(f"{COLUMNS},billed_duration\nInbound,2019-06-25 10:00:00+00,1,2,60\n".encode())
+    results = []
+    for minutes in ("1.00", "2.00"):
+        with serving_export(content, num_calls=1, billed_minutes=minutes) as server:
+            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", connection_json(server.url))
+            results.append(land("1", overwrite="if_changed"))
+            assert "/file" in [path for _, path, _ in server.requests]
+
+    assert [landed["changed"] for landed in results] == [True, False]
+    assert len(lake.load_table("telephony.cdrs").snapshots()) == 1
+
+
+@needs_sql_catalog
+def test_if_changed_lands_a_window_that_another_program_changed(flowroute, lake):
+    land(new_export(), overwrite="if_changed")
+    table = lake.load_table("telephony.cdrs")
+    table.delete("start_time < '2026-11-02T00:00:00+00:00'")
+    export_id = new_export()
+
+    landed = land(export_id, overwrite="if_changed")
+
+    assert (landed["changed"], landed["difference"]) == (True, None)
+    assert rows_in(table.refresh()) == calls_of(flowroute, export_id)
+
+
+@needs_sql_catalog
 def test_the_log_names_export_figures_table_and_snapshot(flowroute, lake, caplog, capsys):
     caplog.set_level(logging.INFO)
 
@@ -357,6 +429,11 @@ def test_a_rendered_name_without_a_namespace_fails_before_a_request(flowroute):
 def test_two_catalogs_fail_when_the_dag_is_parsed():
     with pytest.raises(AirflowFailException, match="catalog and iceberg_conn_id are both set"):
         a_task(catalog="prod")
+
+
+def test_an_unknown_overwrite_option_fails_when_the_dag_is_parsed():
+    with pytest.raises(AirflowFailException, match="overwrite is 'maybe'"):
+        a_task(overwrite="maybe")
 
 
 def test_an_unknown_mismatch_option_fails_when_the_dag_is_parsed():
