@@ -7,10 +7,13 @@ import os
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.iceberg import a_catalog, connection_to_catalog, data_files, needs_sql_catalog
+from tests.airflow.recipes import blocks
+from tests.docs.blocks import CHECKOUT
+from tests.iceberg import a_catalog, catalog_properties, connection_to_catalog, data_files, needs_sql_catalog
 from tests.support import wait_until
 
 from .conftest import ROWS
@@ -49,7 +52,24 @@ def test_a_kill_in_a_download_leaves_the_old_window(a_source, lander, rows_of_ta
     assert rows_of_table() == 150_000
 
 
-def test_a_kill_before_the_commit_leaves_the_old_window(a_source, lander, rows_of_table, tmp_path):
+def remove_orphans(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the code of docs/iceberg.md."""
+    from pyiceberg import catalog
+    from pyiceberg.utils.config import Config
+
+    for name, value in catalog_properties(directory).items():
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__LAKE__{name.upper()}", value)
+    monkeypatch.setattr(catalog, "_ENV_CONFIG", Config())  # pyiceberg reads it at import
+    [code] = [
+        block for block in blocks("python", page=CHECKOUT / "docs" / "iceberg.md") if "FileSelector" in block
+    ]
+    exec(code, {})
+
+
+def test_a_kill_before_the_commit_leaves_the_old_window(
+    a_source, lander, rows_of_table, tmp_path, monkeypatch
+):
+    """The documented code then removes the files that no snapshot refers to, once they are old."""
     account = a_source(hold=True)
     old_files = data_files(tmp_path / "warehouse")
 
@@ -68,6 +88,14 @@ def test_a_kill_before_the_commit_leaves_the_old_window(a_source, lander, rows_o
     [orphan] = data_files(tmp_path / "warehouse") - old_files
     assert orphan.startswith("2019-06-25-flowroute-1-")
     assert lander.land(**TABLE) == "landed"
+    assert rows_of_table() == ROWS
+    files = data_files(tmp_path)
+    remove_orphans(tmp_path, monkeypatch)
+    assert data_files(tmp_path) == files
+    for path in tmp_path.rglob("*.parquet"):
+        os.utime(path, (0, 0))
+    remove_orphans(tmp_path, monkeypatch)
+    assert data_files(tmp_path) == files - {orphan}
     assert rows_of_table() == ROWS
 
 
