@@ -29,11 +29,16 @@ def catalog_properties(directory: Path, warehouse: str | None = None, **properti
     return {"type": "sql", "uri": f"sqlite:///{directory}/catalog.db", "warehouse": place, **properties}
 
 
-def a_catalog(directory: Path, warehouse: str | None = None, **properties: str) -> Catalog:
-    """Return a catalog; see :func:`catalog_properties`. Its name is that of the connection ``lake``."""
+def a_catalog(
+    directory: Path, warehouse: str | None = None, name: str = "lake", **properties: str
+) -> Catalog:
+    """Return a catalog; see :func:`catalog_properties`.
+
+    :param name: the ID of its connection. A SQL catalog has only the tables that were created under its name.
+    """
     from pyiceberg.catalog import load_catalog
 
-    return load_catalog("lake", **catalog_properties(directory, warehouse, **properties))
+    return load_catalog(name, **catalog_properties(directory, warehouse, **properties))
 
 
 def connection_to_catalog(directory: Path, warehouse: str | None = None, **properties: str) -> str:

@@ -22,7 +22,7 @@ def test_the_dag_lands_its_day_and_late_calls_of_an_earlier_day(flowroute, run_d
     assert set(outcome.states.values()) == {"success"}
     landed, late = (outcome.xcoms[task_id] for task_id in ("land", "land_late"))
     assert (late["changed"], late["difference"]) == (True, None)
-    table = a_catalog(tmp_path).load_table("telephony.cdrs")
+    table = a_catalog(tmp_path, name="iceberg_default").load_table("telephony.cdrs")
     assert (
         table.scan().count()
         == landed["rows"] + late["rows"]
