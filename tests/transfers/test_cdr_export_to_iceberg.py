@@ -399,6 +399,21 @@ def test_if_changed_lands_a_window_that_another_program_changed(flowroute, lake)
 
 
 @needs_sql_catalog
+def test_openlineage_gets_the_table_its_columns_and_the_checks(flowroute, lake):
+    task = a_task(new_export())
+
+    landed = task.execute({})
+
+    lineage = task.get_openlineage_facets_on_complete(None)
+    [output], [source] = lineage.outputs, lineage.inputs
+    location = lake.load_table("telephony.cdrs").location()
+    assert (output.namespace, output.name) == ("file", location.removeprefix("file://"))
+    assert (output.outputFacets["outputStatistics"].rowCount) == landed["rows"]
+    assert ("rate", "decimal128(18, 8)") in [(f.name, f.type) for f in output.facets["schema"].fields]
+    assert all(check.success for check in source.inputFacets["dataQualityAssertions"].assertions)
+
+
+@needs_sql_catalog
 def test_the_log_names_export_figures_table_and_snapshot(flowroute, lake, caplog, capsys):
     caplog.set_level(logging.INFO)
 
