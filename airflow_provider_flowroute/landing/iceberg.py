@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from pyiceberg import exceptions, types
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import (
-    CommitFailedException,
-    ForbiddenError,
-    NoSuchNamespaceError,
-    NoSuchTableError,
-    NotInstalledError,
-    UnauthorizedError,
-    ValidationException,
-)
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.io.pyarrow import MetricModeTypes, compute_statistics_plan
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -30,15 +23,6 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import DayTransform, MonthTransform, YearTransform
-from pyiceberg.types import (
-    DecimalType,
-    IcebergType,
-    IntegerType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
 
 from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.columns import (
@@ -73,13 +57,13 @@ _DOCS = {
 }
 
 
-def type_of(column: str) -> IcebergType:
+def type_of(column: str) -> types.IcebergType:
     """Return the Iceberg type of a column; text for an unknown one."""
     if column in TIMES:
-        return TimestamptzType()
+        return types.TimestamptzType()
     if column in MONEY:
-        return DecimalType(MONEY_PRECISION, MONEY_SCALE)
-    return IntegerType() if column in SECONDS else StringType()
+        return types.DecimalType(MONEY_PRECISION, MONEY_SCALE)
+    return types.IntegerType() if column in SECONDS else types.StringType()
 
 
 def load_or_create_table(catalog: Catalog, identifier: str) -> Table:
@@ -92,11 +76,11 @@ def load_or_create_table(catalog: Catalog, identifier: str) -> Table:
     with catalog_errors():
         try:
             return catalog.load_table(identifier)
-        except (NoSuchTableError, NoSuchNamespaceError):
+        except (exceptions.NoSuchTableError, exceptions.NoSuchNamespaceError):
             pass
         schema = Schema(
             *(
-                NestedField(number, name, type_of(name), required=False, doc=_DOCS.get(name))
+                types.NestedField(number, name, type_of(name), required=False, doc=_DOCS.get(name))
                 for number, name in enumerate(COLUMNS, start=1)
             )
         )
@@ -125,19 +109,18 @@ def check_table(table: Table, columns: Iterable[str] = COLUMNS) -> None:
             _check_column(name, field, type_of(column))
     for field in known.values():
         _check_column(name, field, None)
-    if "start_time" not in table.schema().column_names:
-        return  # the first landing adds it
-    start = table.schema().find_field("start_time").field_id
     for part in table.spec().fields:
-        if part.source_id != start or not isinstance(part.transform, _PARTITIONS):
+        column = str(table.schema().find_column_name(part.source_id))
+        if column != "start_time" or not isinstance(part.transform, _PARTITIONS):
             raise FlowrouteValueError(
                 f"Table {name} has partitions that day files do not fit.\n"
-                f"One is {part.transform} of {table.schema().find_column_name(part.source_id)}.\n"
+                f"One is {part.transform} of {column}.\n"
                 f"Partition the table by day, month or year of start_time, or choose another table."
             )
     # Without the smallest and the largest start_time of a file, its rows would belong to no day.
-    mode = compute_statistics_plan(table.schema(), table.properties)[start].mode
-    if mode.type in (MetricModeTypes.NONE, MetricModeTypes.COUNTS):
+    plan = compute_statistics_plan(table.schema(), table.properties).values()
+    mode = next((column.mode for column in plan if column.column_name == "start_time"), None)
+    if mode is not None and mode.type in (MetricModeTypes.NONE, MetricModeTypes.COUNTS):
         raise FlowrouteValueError(
             f"Table {name} keeps no minimum and maximum of start_time.\n"
             f"Its properties set the metrics of start_time to {mode.type.value}.\n"
@@ -145,13 +128,13 @@ def check_table(table: Table, columns: Iterable[str] = COLUMNS) -> None:
         )
 
 
-def _check_column(table: str, field: NestedField, file_type: IcebergType | None) -> None:
+def _check_column(table: str, field: types.NestedField, file_type: types.IcebergType | None) -> None:
     """Check one column of a table.
 
     :param file_type: the column's type in the files; None if they do not have it.
     """
     # pyiceberg adds no file with a narrower decimal.
-    accepted = (file_type, LongType()) if file_type == IntegerType() else (file_type,)
+    accepted = (file_type, types.LongType()) if file_type == types.IntegerType() else (file_type,)
     if not field.required and (file_type is None or field.field_type in accepted):
         return
     presence = "required" if field.required else "optional"
@@ -353,7 +336,9 @@ def catalog_errors(what: str = "") -> Iterator[None]:
     # Everything, because each catalog and each storage raises the errors of its own library.
     except Exception as e:  # noqa: BLE001
         error = landing_error(e, what)
-        error.transient &= not isinstance(e, ForbiddenError | UnauthorizedError | NotInstalledError)
+        error.transient &= not isinstance(
+            e, exceptions.ForbiddenError | exceptions.UnauthorizedError | exceptions.NotInstalledError
+        )
     else:
         return
     raise error

@@ -309,6 +309,16 @@ def test_partitions_that_day_files_do_not_fit_are_an_error(table, column, transf
     assert text in str(error.value)
 
 
+def test_partitions_of_a_table_without_start_time_are_an_error(catalog):
+    catalog.create_namespace("lake")
+    table = catalog.create_table("lake.cdrs", Schema(NestedField(1, "tenant", LongType())))
+    with table.update_spec() as update:
+        update.add_identity("tenant")
+
+    with pytest.raises(FlowrouteValueError, match="One is identity of tenant"):
+        check_table(table)
+
+
 def test_a_table_without_metrics_of_start_time_is_an_error(table):
     with table.transaction() as transaction:
         transaction.set_properties({"write.metadata.metrics.default": "none"})
