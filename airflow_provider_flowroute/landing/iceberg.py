@@ -46,6 +46,7 @@ from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 
 #: How much of a file an upload copies at a time, in bytes.
 _COPY_BYTES = 8 << 20
+_PERMANENT = (exceptions.ForbiddenError, exceptions.UnauthorizedError, exceptions.NotInstalledError)
 #: The transforms of start_time whose partitions hold complete UTC days.
 _PARTITIONS = (DayTransform, MonthTransform, YearTransform)
 #: The units of the columns, as comments of the table's columns.
