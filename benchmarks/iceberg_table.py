@@ -34,6 +34,7 @@ def iceberg(url: str, export_id: str, out: Path) -> Callable[[], None]:
     from airflow_provider_flowroute.landing.iceberg import replace_window, stage_utc_days
 
     client = FlowrouteClient("key", "secret", url)
+    _load_table(out)  # imports the catalog, and creates the table
 
     def work() -> None:
         export = client.get_cdr_export(export_id)
