@@ -64,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-flowroute",
         "name": integration,
-        "description": "Export Flowroute call detail records (CDRs), reconcile them, and load them as files.",
+        "description": "Export Flowroute call detail records (CDRs), reconcile them, and land them in files or tables.",
         "versions": [__version__],
         "integrations": [
             {
@@ -97,7 +97,13 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "Object storage",
                 "how-to-guide": how_to_guide,
                 "python-module": f"{package}.transfers.cdr_export_to_object_storage",
-            }
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Apache Iceberg",
+                "how-to-guide": "/docs/iceberg.md",
+                "python-module": f"{package}.transfers.cdr_export_to_iceberg",
+            },
         ],
         "asset-uris": asset_uris,
         "dataset-uris": asset_uris,  # the name in Airflow 2

@@ -33,6 +33,8 @@ DAYS = 92
 NAMES = (
     "parquet",
     "csv.gz",
+    "iceberg",
+    "iceberg, unchanged",
     "download",
     "inflate",
     "open_csv + write",
@@ -119,6 +121,9 @@ def goals(results: Results, rows: int, large: int | None) -> list[tuple[str, flo
             1.15,
         ),
         ("parquet, RSS over idle, MiB", median(results, "parquet", "rss"), "<=", 250),
+        ("iceberg / parquet", over("iceberg", "parquet"), "<=", 1.4),
+        ("iceberg, RSS over idle, MiB", median(results, "iceberg", "rss"), "<=", 350),
+        ("iceberg, unchanged: seconds", median(results, "iceberg, unchanged"), "<=", 1.0),
     ]
     if "SDK" in results:
         found.append(("SDK / parquet", over("SDK", "parquet"), ">=", 15))

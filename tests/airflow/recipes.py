@@ -25,10 +25,11 @@ def blocks(language: str, title: str | None = None, page: Path = PAGE) -> list[s
     ]
 
 
-def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
-    """Let Airflow parse all the Python of the page as one file.
+def parse_dags(file: Path, page: Path = PAGE, **replacements: Path) -> dict[str, Any]:
+    """Let Airflow parse all the Python of a page as one file.
 
     :param file: the file to write.
+    :param page: the page.
     :param replacements: ``data`` and ``s3``: local directories in place of those of the page.
     :return: the DAGs by ID.
     """
@@ -37,7 +38,7 @@ def parse_dags(file: Path, **replacements: Path) -> dict[str, Any]:
     except ImportError:
         from airflow.models.dagbag import DagBag
 
-    code = blocks("python")
+    code = [block for block in blocks("python", page=page) if "FileSelector" not in block]
     if AIRFLOW < (3, 3):
         code = [block for block in code if "CronPartitionTimetable" not in block]
     if not find_spec("airflow.providers.google"):
