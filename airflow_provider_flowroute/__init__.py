@@ -86,7 +86,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.flowroute"]}],
         "operators": [
-            {"integration-name": integration, "python-modules": [f"{package}.operators.cdr_export"]}
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    f"{package}.operators.cdr_export",
+                    f"{package}.operators.cdr_completeness",
+                ],
+            }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.cdr_export"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.cdr_export"]}],

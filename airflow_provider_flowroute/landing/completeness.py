@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
     from airflow_provider_flowroute.cdr.export import CdrExport
+
+log = logging.getLogger(__name__)
 
 #: Footers that are read at the same time.
 THREADS = 16
@@ -74,11 +77,10 @@ def find_files(path: ObjectStoragePath, period: Window, zone: ZoneInfo) -> list[
     return [type(path)(prefix + name) for name in names]
 
 
-def read_landed(paths: Sequence[ObjectStoragePath], warn: Callable[..., object]) -> list[Landed]:
+def read_landed(paths: Sequence[ObjectStoragePath]) -> list[Landed]:
     """Read the footers of files in parallel.
 
-    :param paths: the files. One that does not exist is left out.
-    :param warn: called with a log message for a file that says nothing of its calls.
+    :param paths: the files. One that does not exist, or whose footer has no window, is left out.
     :raises CdrExportLandingError: a file cannot be read.
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="flowroute-footers") as threads:
@@ -88,7 +90,7 @@ def read_landed(paths: Sequence[ObjectStoragePath], warn: Callable[..., object])
         if footer is not None and footer.window is not None:
             found.append(Landed(str(path), footer.window, footer.totals, footer.reconciled))
         elif footer is not None or path.exists():
-            warn("Ignoring %s: its footer has no window, so it is not a file of a landing.", path)
+            log.warning("Ignoring %s: its footer has no window, so it is not a file of a landing.", path)
     return found
 
 

@@ -98,7 +98,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
             zone = _zone(self.timezone)
             period = _period(self.start, self.end, zone)
             export = self._export(period)
-            landed = read_landed(self._files(period, zone), self.log.warning)
+            landed = read_landed(self._files(period, zone))
             result = Completeness(landed, period, zone)
             if export is not None:
                 result.compare(export)

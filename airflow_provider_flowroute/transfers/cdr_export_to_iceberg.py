@@ -15,6 +15,7 @@ from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.landing import check_format
 from airflow_provider_flowroute.transfers.base import IF_CHANGED, CdrExportTransferMixin
+from airflow_provider_flowroute.utils.metrics import count_landing
 from airflow_provider_flowroute.utils.mixins import closes_connections, fail_without_retry, is_literal
 from airflow_provider_flowroute.utils.openlineage import LandingLineage
 
@@ -166,6 +167,7 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
             properties = footer_metadata(export, result)
             snapshot = iceberg.replace_window(table, window, files, columns, properties)
             self._landing.size = sum(path.stat().st_size for path in files)
+            count_landing([result.totals], self._landing.size, self.metric_tags)
         landed = {
             **result.totals.as_json(),
             "table": self.table,
