@@ -8,6 +8,7 @@ import re
 import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
+from airflow_provider_flowroute.operators.cdr_completeness import CdrCompletenessCheckOperator
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
@@ -19,6 +20,7 @@ from .blocks import CHECKOUT
 PAGE = (CHECKOUT / "docs" / "operators.md").read_text()
 CLASSES = (
     CreateCdrExportOperator,
+    CdrCompletenessCheckOperator,
     CdrExportSensor,
     CdrExportTrigger,
     CdrExportToObjectStorageOperator,
