@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
 
 from airflow_provider_flowroute.cdr.export import check_export_id, pluralize
-from airflow_provider_flowroute.cdr.window import Window, parse_instant
+from airflow_provider_flowroute.cdr.window import Window, parse_instant, zone_of
 from airflow_provider_flowroute.exceptions import CdrCompletenessError, FlowrouteValueError
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
 from airflow_provider_flowroute.landing import check_format
@@ -39,7 +38,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
     downloaded.
 
     Returns ``start``, ``end``, ``timezone``, ``days`` and ``total`` (each with ``rows``, ``total_cost``,
-    ``billed_minutes`` and ``fees``; amounts are text) and ``checks`` (the comparison with the export).
+    ``billed_minutes`` and ``fees``; amounts are text) and ``export_id``.
 
     :param path: the landed files: a path or a URL of ``ObjectStoragePath`` with ``{date}``, which stands for each day
         of the period, or a glob such as ``s3://aws_default@bucket/cdrs/*/cdrs.parquet``. (templated)
@@ -95,7 +94,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
 
         with fail_without_retry():
             check_format("parquet")
-            zone = _zone(self.timezone)
+            zone = zone_of(self.timezone)
             period = _period(self.start, self.end, zone)
             export = self._export(period)
             landed = read_landed(self._files(period, zone))
@@ -111,7 +110,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
                     f"The landed calls of {period} are not complete.\n{text}\n"
                     f"Clear the tasks that land these days, then clear this task."
                 )
-            return result.as_json()
+            return {**result.as_json(), "export_id": self.export_id}
 
     def _check_literals(self) -> None:
         """Check what has no template, so that a mistake breaks the DAG import and not a DAG run."""
@@ -120,7 +119,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
         if isinstance(self.report_path, str) and is_literal(self.report_path):
             _check_file("report_path", self.report_path)
         if is_literal(self.timezone):
-            zone = _zone(self.timezone)
+            zone = zone_of(self.timezone)
             if is_literal([self.start, self.end]):
                 _period(self.start, self.end, zone)
         if self.export_id is not None and is_literal(self.export_id):
@@ -174,18 +173,6 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
             totals.billed_minutes,
             totals.total_cost,
         )
-        for check in result.checks:
-            level = logging.WARNING if check.passed is False else logging.INFO
-            self.log.log(level, "Check of the period against export %s: %s", self.export_id, check)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # an unknown name, a path, or a folder
-        raise FlowrouteValueError(
-            f"timezone is {name!r}, which is not a known time zone.\nGive an IANA name, such as 'Europe/Berlin'."
-        ) from None
 
 
 def _period(start: object, end: object, zone: ZoneInfo) -> Window:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -67,17 +67,18 @@ def gauge(metric: Metric, tags: Mapping[str, str], value: float) -> None:
     _send("gauge", metric, value, {**tags, "hostname": socket.gethostname()})
 
 
-def count_landing(totals: Totals, size: int, tags: Mapping[str, str]) -> None:
+def count_landing(totals: Iterable[Totals], size: int, tags: Mapping[str, str]) -> None:
     """Count a landed export, and its rows, bytes and cost.
 
-    :param totals: the totals of what was landed.
+    :param totals: the totals of the published files.
     :param size: the published bytes.
     :param tags: tags by name.
     """
+    parts = list(totals)
     count(Metric.LANDED_EXPORTS, tags)
-    count(Metric.LANDED_ROWS, tags, totals.rows)
+    count(Metric.LANDED_ROWS, tags, sum(part.rows for part in parts))
     count(Metric.LANDED_BYTES, tags, size)
-    count(Metric.LANDED_COST, tags, float(totals.total_cost or 0))
+    count(Metric.LANDED_COST, tags, float(sum(part.total_cost or 0 for part in parts)))
 
 
 def record_wait(context: Context, tags: Mapping[str, str]) -> None:
