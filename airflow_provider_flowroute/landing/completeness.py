@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import reduce
 from operator import add
@@ -67,10 +67,10 @@ def read_landed(paths: Sequence[ObjectStoragePath]) -> list[Landed]:
     footers = in_parallel(paths[0], read_footer, paths) if paths else []
     found = []
     for path, footer in zip(paths, footers, strict=True):
-        if footer is not None and footer.window is not None:
+        if footer is None or footer.window is None:
+            log.warning("Ignoring %s: there is no such file, or a landing did not write it.", path)
+        else:
             found.append(Landed(str(path), footer.window, footer.totals, footer.reconciled))
-        elif footer is not None or path.exists():
-            log.warning("Ignoring %s: its footer has no window, so it is not a file of a landing.", path)
     return found
 
 

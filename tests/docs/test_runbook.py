@@ -182,7 +182,7 @@ def test_cost_spike(flowroute, lake, seen, monkeypatch):
     land(create(DAYS[2]), lake, DAYS[2])
 
     [query] = re.findall(r"```sql [^\n]*\n(.*?)```", ENTRIES["A cost spike"][1], re.DOTALL)
-    rows = duckdb.sql(re.sub(r"/lake/[\d-]+/", f"{lake}/{DAYS[1]}/", query)).fetchall()
+    rows = duckdb.execute(re.sub(r"/lake/[\d-]+/", f"{lake}/{DAYS[1]}/", query)).fetchall()
 
     ordinary, spike, after = (Decimal(figures["total_cost"]) for figures in check(lake)["days"].values())
     assert (spike > 3 * ordinary, after < 3 * ordinary) == (True, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -138,9 +139,10 @@ def test_different_totals_fail_the_task_with_both_values(flowroute, lake):
         check(lake / "{date}" / "cdrs.parquet", export_id=export_id)
 
     landed = sum(len(pq.read_table(path)) for path in lake.rglob("*.parquet"))
-    figures = {name: f"{name} " for name in (*FEE_COLUMNS, "billed_minutes", "total_cost")}
     assert f"num_calls {landed} instead of {flowroute.exports[-1].num_calls}." in str(failure.value)
-    assert all(text in str(failure.value) for name, text in figures.items() if name != "cnamlookup_fees")
+    for name in ("call_subtotal", "usf_fees", "ccrf", "billed_minutes", "total_cost"):
+        assert re.search(rf"\b{name} [\d.]+ instead of [\d.]+", str(failure.value)), name
+
 
 
 def test_export_of_another_period_is_refused(flowroute, lake):
@@ -184,7 +186,7 @@ def test_other_parquet_files_are_ignored_with_a_warning(lake, caplog):
 
     check(lake / "*" / "*.parquet")
 
-    assert "other.parquet: its footer has no window" in caplog.text
+    assert "other.parquet: there is no such file, or a landing did not write it." in caplog.text
 
 
 def test_report_is_written_before_the_task_fails(lake):
