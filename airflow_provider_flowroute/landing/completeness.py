@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from airflow_provider_flowroute.cdr.window import Window
-from airflow_provider_flowroute.landing.footer import read_footer
+from airflow_provider_flowroute.landing.footer import parse_metadata, read_footer
 from airflow_provider_flowroute.landing.publish import DATE, in_parallel, path_of
 from airflow_provider_flowroute.landing.reconciliation import Totals, differing_figures
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from pyiceberg.catalog import Catalog
 
     from airflow_provider_flowroute.cdr.export import CdrExport
 
@@ -32,7 +33,7 @@ MAX_NAMED = 20
 class Landed:
     """A landed part of a period: a file, or a commit to a table.
 
-    :param name: the path of the file.
+    :param name: the path of the file, or the snapshot.
     :param window: the window of its calls.
     :param totals: the totals of its calls.
     :param reconciled: whether no check of its export failed.
@@ -74,18 +75,55 @@ def read_landed(paths: Sequence[ObjectStoragePath]) -> list[Landed]:
     return found
 
 
+def read_table(catalog: Catalog, identifier: str, period: Window) -> tuple[list[Landed], int]:
+    """Read the properties of a table's snapshots.
+
+    :param catalog: the catalog of the table.
+    :param identifier: ``namespace.name`` of the table.
+    :param period: the period.
+    :return: the landings that no newer one has replaced, also not in part, and the calls of the period in the table.
+    :raises CdrExportLandingError: the table's metadata cannot be read.
+    """
+    from pyiceberg.table.snapshots import ancestors_of
+
+    from airflow_provider_flowroute.landing.iceberg import catalog_errors, rows_of
+
+    found: list[Landed] = []
+    with catalog_errors(f"Table {identifier} cannot be read."):
+        table = catalog.load_table(identifier)
+        for snapshot in ancestors_of(table.current_snapshot(), table.metadata):
+            properties = snapshot.summary.additional_properties if snapshot.summary is not None else {}
+            footer = parse_metadata(properties)
+            window = footer.window if footer is not None else None
+            if footer is None or window is None or not _overlap(window, period):
+                continue
+            if not any(_overlap(window, part.window) for part in found):
+                name = f"snapshot {snapshot.snapshot_id}"
+                found.append(Landed(name, window, footer.totals, footer.reconciled))
+        files = [task.file for task in table.scan(rows_of(period)).plan_files()]
+    return found, sum(file.record_count for file in files)
+
+
+def _overlap(one: Window, other: Window) -> bool:
+    return one.start < other.end and other.start < one.end
+
+
 class Completeness:
     """What the landed parts of a period add up to, and what the period lacks.
 
     :param landed: the landed parts. Those outside the period are left out.
     :param period: the period.
     :param zone: the time zone in which days are named.
+    :param rows: the calls that a table has in the period; None for files, which nothing changes after their landing.
     """
 
-    def __init__(self, landed: Iterable[Landed], period: Window, zone: ZoneInfo) -> None:
+    def __init__(
+        self, landed: Iterable[Landed], period: Window, zone: ZoneInfo, rows: int | None = None
+    ) -> None:
         self.period = period
         self.zone = zone
-        parts = [part for part in landed if part.window.start < period.end and period.start < part.window.end]
+        self.rows = rows
+        parts = [part for part in landed if _overlap(part.window, period)]
         self.landed = sorted(parts, key=lambda part: (part.window.start, part.window.end))
         #: The windows without a landed part, and those with more than one.
         self.missing: list[Window] = []
@@ -138,6 +176,9 @@ class Completeness:
                 for name, (landed, reported) in self.different.items()
             ],
         }
+        rows = self.totals.rows
+        if self.rows not in (None, rows):
+            found["Changed after the landing"] = [f"{self.rows} calls in the table, {rows} in its landings"]
         return [f"{what}: {_first(names)}." for what, names in found.items() if names]
 
     def as_json(self) -> dict[str, Any]:

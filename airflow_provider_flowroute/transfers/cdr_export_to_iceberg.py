@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath
 from airflow_provider_flowroute.cdr.export import check_export_id, pluralize
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
-from airflow_provider_flowroute.landing import check_format
 from airflow_provider_flowroute.transfers.base import IF_CHANGED, CdrExportTransferMixin
+from airflow_provider_flowroute.utils.iceberg import check_one_catalog, check_table_name, load_catalog
 from airflow_provider_flowroute.utils.metrics import count_landing
 from airflow_provider_flowroute.utils.mixins import closes_connections, fail_without_retry, is_literal
 from airflow_provider_flowroute.utils.openlineage import LandingLineage
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from airflow.providers.common.compat.sdk import Context
     from airflow.providers.openlineage.extractors import OperatorLineage
-    from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
     from airflow_provider_flowroute.cdr.export import CdrExport
@@ -91,13 +89,9 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
         # Permanent errors, because a mapped task is instantiated on the worker.
         with fail_without_retry():
             self._check_options()
-            if catalog is not None and iceberg_conn_id is not None:
-                raise FlowrouteValueError(
-                    "catalog and iceberg_conn_id are both set.\n"
-                    "Each of them names a catalog, and a table is in one.\nSet one of them."
-                )
+            check_one_catalog(catalog, iceberg_conn_id)
             if isinstance(table, str) and is_literal(table):
-                self._check_table()
+                check_table_name(table)
 
     @closes_connections
     def execute(self, context: Context) -> dict[str, Any]:
@@ -105,8 +99,7 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
         self._landing = None  # dag.test() runs all tries with one operator
         with fail_without_retry():
             export_id = check_export_id(self.export_id)
-            self._check_table()
-            _check_installed()
+            check_table_name(self.table)
             export = self.client.get_cdr_export(export_id)
             export.check_completed()
             state = "Readers see the complete old window or the complete new one."
@@ -118,10 +111,11 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
 
     def _land(self, export: CdrExport) -> dict[str, Any]:
         """Land the export unless it is landed already, and return the figures."""
+        catalog = load_catalog(self.catalog, self.iceberg_conn_id)  # checks that pyiceberg is installed
         from airflow_provider_flowroute.landing import iceberg
 
         window = self._window_of(export)
-        table = iceberg.load_or_create_table(self._load_catalog(), self.table)
+        table = iceberg.load_or_create_table(catalog, self.table)
         iceberg.check_table(table)
         severity = "error" if self.on_mismatch == "fail" else "warn"
         path = ObjectStoragePath(table.location())
@@ -205,33 +199,6 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
             "difference": None,
         }
 
-    def _check_table(self) -> None:
-        """Check the name of the table as text."""
-        parts = str(self.table).split(".")
-        if len(parts) < 2 or not all(parts) or "None" in parts:
-            raise FlowrouteValueError(
-                f"table is {str(self.table)!r}, which names no table.\n"
-                f"Give a namespace and a name, such as 'telephony.cdrs'."
-            )
-
-    def _load_catalog(self) -> Catalog:
-        from pyiceberg.catalog import load_catalog
-
-        from airflow_provider_flowroute.landing.iceberg import catalog_errors
-
-        if self.iceberg_conn_id is None:
-            with catalog_errors(f"pyiceberg cannot load the catalog {self.catalog or 'default'!r}."):
-                return load_catalog(self.catalog)
-        if not importlib.util.find_spec("airflow.providers.apache.iceberg"):
-            raise FlowrouteValueError(
-                "iceberg_conn_id is set, but this worker has no provider for it.\n"
-                "Install apache-airflow-providers-apache-iceberg, or set catalog instead."
-            )
-        from airflow.providers.apache.iceberg.hooks.iceberg import IcebergHook
-
-        with catalog_errors(f"The catalog of connection {self.iceberg_conn_id!r} cannot be loaded."):
-            return IcebergHook(self.iceberg_conn_id).get_conn()
-
     def _window_of(self, export: CdrExport) -> Window:
         if export.window is None:
             raise FlowrouteValueError(
@@ -255,12 +222,3 @@ def _difference(old: LandedWindow, files: Iterable[Path], result: Reconciliation
             yield from read_parquet(path, columns)
 
     return compare(old.read, new, old.footer.totals, result.totals)
-
-
-def _check_installed() -> None:
-    check_format("parquet")
-    if not importlib.util.find_spec("pyiceberg"):
-        raise FlowrouteValueError(
-            "Landing in an Iceberg table needs pyiceberg, which this worker does not have.\n"
-            "Install the extra where tasks run: pip install 'airflow-provider-flowroute[iceberg]'."
-        )

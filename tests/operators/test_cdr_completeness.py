@@ -17,7 +17,9 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS
 from airflow_provider_flowroute.operators.cdr_completeness import CdrCompletenessCheckOperator
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
+from tests.iceberg import a_catalog, connection_to_catalog, needs_sql_catalog
 
 pytestmark = pytest.mark.flowroute(calls_per_day=20)
 
@@ -144,7 +146,6 @@ def test_different_totals_fail_the_task_with_both_values(flowroute, lake):
         assert re.search(rf"\b{name} [\d.]+ instead of [\d.]+", str(failure.value)), name
 
 
-
 def test_export_of_another_period_is_refused(flowroute, lake):
     export_id = export_of("2026-07-01", "2026-07-03")
 
@@ -230,3 +231,64 @@ def test_dates_and_datetimes_are_accepted(lake):
     )
 
     assert len(figures["days"]) == 3
+
+
+@pytest.fixture
+def table(flowroute, tmp_path, monkeypatch) -> dict[str, str]:
+    """Three days in an Iceberg table, each landed by itself: the arguments that name the table."""
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", connection_to_catalog(tmp_path))
+    arguments = {"iceberg_conn_id": "lake", "table": "telephony.cdrs"}
+    for start, end in (("2026-07-01", "2026-07-02"), ("2026-07-02", "2026-07-03"), ("2026-07-03", END)):
+        CdrExportToIcebergOperator(task_id="land", export_id=export_of(start, end), **arguments).execute({})
+    return arguments
+
+
+def check_table(table: dict[str, str], **options: Any) -> dict[str, Any]:
+    """Run the check of a table."""
+    options = {"start": START, "end": END, "iceberg_conn_id": table["iceberg_conn_id"], **options}
+    return CdrCompletenessCheckOperator(task_id="check", iceberg_table=table["table"], **options).execute({})
+
+
+@needs_sql_catalog
+def test_table_is_checked_from_its_snapshots(flowroute, table):
+    """A day that was landed again counts once."""
+    again = export_of("2026-07-02", "2026-07-03")
+    CdrExportToIcebergOperator(task_id="land", export_id=again, **table).execute({})
+
+    figures = check_table(table, export_id=export_of(START, END))
+
+    assert list(figures["days"]) == ["2026-07-01", "2026-07-02", "2026-07-03"]
+    assert figures["total"]["rows"] == flowroute.exports[-1].num_calls
+
+
+@needs_sql_catalog
+def test_missing_day_of_a_table_fails_the_task(table):
+    with pytest.raises(AirflowFailException, match=r"(?m)^Missing: 2026-07-04\.$"):
+        check_table(table, end="2026-07-05")
+
+
+@needs_sql_catalog
+def test_calls_that_another_program_deleted_fail_the_task(table, tmp_path):
+    a_catalog(tmp_path).load_table(table["table"]).delete("start_time >= '2026-07-02T00:00:00+00:00'")
+
+    with pytest.raises(
+        AirflowFailException, match=r"Changed after the landing: \d+ calls in the table, \d+ in"
+    ):
+        check_table(table)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"path": None}, "One of path and iceberg_table"),
+        ({"iceberg_table": "telephony.cdrs"}, "One of path and iceberg_table"),
+        ({"path": None, "iceberg_table": "cdrs"}, "names no table"),
+        ({"path": None, "iceberg_table": "a.b", "report_path": "/r.html"}, "report_path is set for a table"),
+        ({"path": None, "iceberg_table": "a.b", "catalog": "a", "iceberg_conn_id": "b"}, "are both set"),
+    ],
+)
+def test_arguments_that_exclude_each_other_break_the_dag_import(options, message):
+    arguments = {"path": "/lake/{date}.parquet", "start": START, "end": END} | options
+
+    with pytest.raises(AirflowException, match=message):
+        CdrCompletenessCheckOperator(task_id="check", **arguments)
