@@ -27,6 +27,8 @@ with DAG(
     schedule=CronDataIntervalTimetable("0 6 4 * *", timezone="UTC"),
     start_date=datetime(2019, 6, 4, tzinfo=UTC),
     catchup=False,
+    # Unpause it when the days of a month are landed.
+    is_paused_upon_creation=True,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     tags=["flowroute", "example"],
     doc_md=__doc__,
