@@ -121,7 +121,7 @@ class CdrCompletenessCheckOperator(FlowrouteHookMixin, BaseOperator):
             if problems := result.problems():
                 text = "\n".join(problems)
                 raise CdrCompletenessError(
-                    f"The landed calls of {period} are not complete.\n{text}\n"
+                    f"The calls of {period} are not complete.\n{text}\n"
                     f"Clear the tasks that land these days, then clear this task."
                 )
             return {**result.as_json(), "export_id": self.export_id}
