@@ -57,7 +57,7 @@ def wait(export_id: str, **options: Any) -> dict[str, Any]:
 
 
 def land(export_id: str, lake: Path, day: str = DAYS[0], **options: Any) -> dict[str, Any]:
-    path = str(lake / day / "cdrs.parquet")
+    path = str(lake / f"date={day}" / "cdrs.parquet")
     task = CdrExportToObjectStorageOperator(task_id="land", export_id=export_id, path=path, **options)
     return task.execute({})
 
@@ -65,7 +65,7 @@ def land(export_id: str, lake: Path, day: str = DAYS[0], **options: Any) -> dict
 def check(lake: Path, end: str = NEXT[DAYS[-1]]) -> dict[str, Any]:
     """Run the check of the month."""
     return CdrCompletenessCheckOperator(
-        task_id="check", path=f"{lake}/{{date}}/cdrs.parquet", start=DAYS[0], end=end
+        task_id="check", path=f"{lake}/date={{date}}/cdrs.parquet", start=DAYS[0], end=end
     ).execute({})
 
 
@@ -182,7 +182,7 @@ def test_cost_spike(flowroute, lake, seen, monkeypatch):
     land(create(DAYS[2]), lake, DAYS[2])
 
     [query] = re.findall(r"```sql [^\n]*\n(.*?)```", ENTRIES["A cost spike"][1], re.DOTALL)
-    rows = duckdb.execute(re.sub(r"/lake/[\d-]+/", f"{lake}/{DAYS[1]}/", query)).fetchall()
+    rows = duckdb.execute(re.sub(r"/lake/date=[\d-]+/", f"{lake}/date={DAYS[1]}/", query)).fetchall()
 
     ordinary, spike, after = (Decimal(figures["total_cost"]) for figures in check(lake)["days"].values())
     assert (spike > 3 * ordinary, after < 3 * ordinary) == (True, True)
