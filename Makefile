@@ -138,7 +138,13 @@ e2e-ui: $(VENV)/.installed-e2e-ui ## Test Airflow's web interface in a real brow
 e2e-stores: .venv-e2e-stores/.node ## Land in real servers of the APIs of S3, Google Cloud Storage and Azure
 	@.venv-e2e-stores/bin/python -m pytest -m '' tests/e2e_stores $(TEST_ARGS)
 
-e2e-warehouses: .venv-e2e-warehouses/.installed ## Load landed files into Postgres, DuckDB, ClickHouse and a Snowflake emulator
+.venv-e2e-duckdb/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --group e2e-duckdb
+	@touch $@
+
+e2e-warehouses: .venv-e2e-warehouses/.installed .venv-e2e-duckdb/.installed ## Load landed files into Postgres, DuckDB, ClickHouse and a Snowflake emulator
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null \
 		|| { apt-get update -qq && apt-get install -y -qq postgresql > /dev/null; }
 	@.venv-e2e-warehouses/bin/python -m pytest -m e2e_warehouses tests/e2e_warehouses $(TEST_ARGS)

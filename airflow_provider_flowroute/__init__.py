@@ -64,7 +64,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-flowroute",
         "name": integration,
-        "description": "Export Flowroute call detail records (CDRs), reconcile them, and load them as files.",
+        "description": "Export Flowroute call detail records (CDRs), reconcile them, and land them in files or tables.",
         "versions": [__version__],
         "integrations": [
             {
@@ -86,7 +86,13 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [{"integration-name": integration, "python-modules": [f"{package}.hooks.flowroute"]}],
         "operators": [
-            {"integration-name": integration, "python-modules": [f"{package}.operators.cdr_export"]}
+            {
+                "integration-name": integration,
+                "python-modules": [
+                    f"{package}.operators.cdr_export",
+                    f"{package}.operators.cdr_completeness",
+                ],
+            }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.cdr_export"]}],
         "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.cdr_export"]}],
@@ -97,7 +103,13 @@ def get_provider_info() -> dict[str, Any]:
                 "target-integration-name": "Object storage",
                 "how-to-guide": how_to_guide,
                 "python-module": f"{package}.transfers.cdr_export_to_object_storage",
-            }
+            },
+            {
+                "source-integration-name": integration,
+                "target-integration-name": "Apache Iceberg",
+                "how-to-guide": "/docs/iceberg.md",
+                "python-module": f"{package}.transfers.cdr_export_to_iceberg",
+            },
         ],
         "asset-uris": asset_uris,
         "dataset-uris": asset_uris,  # the name in Airflow 2

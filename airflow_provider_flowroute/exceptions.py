@@ -21,7 +21,8 @@
     ├── CdrExportIntegrityError             transient
     │   └── CdrExportMismatchError          transient
     ├── CdrExportFormatError
-    └── CdrExportLandingError               transient
+    ├── CdrExportLandingError               transient
+    └── CdrCompletenessError
 
 The first line of a message says what happened and where. The next lines give the cause and the fix. No message
 contains a download link or a key, because messages reach task logs, the triggerer's log and alert emails.
@@ -205,3 +206,10 @@ class CdrExportLandingError(FlowrouteError):
     def __init__(self, message: str, *, transient: bool = True) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+class CdrCompletenessError(FlowrouteError):
+    """The landed files do not hold every call of a period exactly once, or differ from Flowroute's totals.
+
+    Permanent, because only another landing changes the files.
+    """

@@ -33,6 +33,8 @@ DAYS = 92
 NAMES = (
     "parquet",
     "csv.gz",
+    "iceberg",
+    "iceberg, unchanged",
     "download",
     "inflate",
     "open_csv + write",
@@ -81,7 +83,7 @@ def run(name: str, url: str, rows: int | str, out: Path, rate: int = 0) -> dict[
         check=True,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(done.stdout.splitlines()[-1]))  # Airflow prints its log before
 
 
 def median(results: Results, name: str, figure: str = "wall") -> float:
@@ -119,6 +121,9 @@ def goals(results: Results, rows: int, large: int | None) -> list[tuple[str, flo
             1.15,
         ),
         ("parquet, RSS over idle, MiB", median(results, "parquet", "rss"), "<=", 250),
+        ("iceberg / parquet", over("iceberg", "parquet"), "<=", 1.4),
+        ("iceberg, RSS over idle, MiB", median(results, "iceberg", "rss"), "<=", 350),
+        ("iceberg, unchanged: seconds", median(results, "iceberg, unchanged"), "<=", 1.0),
     ]
     if "SDK" in results:
         found.append(("SDK / parquet", over("SDK", "parquet"), ">=", 15))

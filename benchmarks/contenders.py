@@ -21,6 +21,7 @@ from queue import Queue
 from typing import Any
 
 import requests
+from iceberg_table import iceberg, iceberg_unchanged
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
@@ -268,6 +269,8 @@ CONTENDERS: dict[str, Callable[[str, str, Path], _Work]] = {
     "day files": day_files,
     "unchanged": partial(if_changed, compares=False),
     "changed": partial(if_changed, compares=True),
+    "iceberg": iceberg,
+    "iceberg, unchanged": iceberg_unchanged,
     "download": download,
     "inflate": inflating,
     "open_csv + write": parse_and_write,

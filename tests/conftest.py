@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.statsd import StatsdServer
+
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="flowroute-tests-")
 os.environ["AIRFLOW_HOME"] = _AIRFLOW_HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
+# Every test sends its metrics: no metric may break a task.
+_STATSD = StatsdServer()
+os.environ.update(_STATSD.settings)
 # A proxy of the developer cannot reach the loopback of this machine.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
@@ -27,6 +32,13 @@ pytest_plugins = ["airflow_provider_flowroute.simulator.pytest_plugin"]
 # Every run uses the same examples, so a failure is a failure for everybody.
 settings.register_profile("flowroute", deadline=None, derandomize=True, database=None)
 settings.load_profile("flowroute")
+
+
+@pytest.fixture
+def statsd() -> StatsdServer:
+    """The server that receives the metrics of Airflow. It starts empty."""
+    _STATSD.receive()
+    return _STATSD
 
 
 @pytest.fixture

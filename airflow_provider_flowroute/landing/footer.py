@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airflow_provider_flowroute import __version__
+from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.landing.publish import landing_error
@@ -51,6 +52,11 @@ class Footer:
     def reconciled(self) -> bool:
         """Whether no check of the export failed."""
         return all(check["passed"] is not False for check in self.checks.values())
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether its totals can be compared with the figures of a new export."""
+        return self.reconciled and self.totals.fees.keys() == FEE_COLUMNS.keys()
 
 
 def footer_metadata(
@@ -131,10 +137,29 @@ def footer_of(metadata: pq.FileMetaData, size: int = 0) -> Footer | None:
     :param metadata: as pyarrow reads it.
     :param size: bytes of the file.
     """
+    try:
+        values = {
+            name.decode(): value.decode()
+            for name, value in (metadata.metadata or {}).items()
+            if name.startswith(_PREFIX.encode())
+        }
+        return parse_metadata(values, tuple(metadata.schema.to_arrow_schema().names), size)
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def parse_metadata(
+    metadata: Mapping[str, str], columns: tuple[str, ...] = (), size: int = 0
+) -> Footer | None:
+    """Parse what :func:`footer_metadata` returned.
+
+    :param metadata: the metadata of a file, or the properties of a snapshot.
+    :param columns: the columns of the file.
+    :param size: bytes of the file.
+    :return: None if this package did not write it.
+    """
     values = {
-        name.decode().removeprefix(_PREFIX): value.decode()
-        for name, value in (metadata.metadata or {}).items()
-        if name.startswith(_PREFIX.encode())
+        name.removeprefix(_PREFIX): value for name, value in metadata.items() if name.startswith(_PREFIX)
     }
     try:
         window = _window_of(values, "")
@@ -145,10 +170,10 @@ def footer_of(metadata: pq.FileMetaData, size: int = 0) -> Footer | None:
             checks=json.loads(values["reconciliation"]),
             # A file of an earlier version holds an export.
             export_window=_window_of(values, "export_") if "export_window_start" in values else window,
-            columns=tuple(metadata.schema.to_arrow_schema().names),
+            columns=columns,
             size=size,
         )
-    except (pa.ArrowException, KeyError, TypeError, ValueError, ArithmeticError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from airflow_provider_flowroute.cdr.columns import FEE_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window
 from airflow_provider_flowroute.landing.arrow import read_parquet
@@ -49,13 +48,7 @@ class Target:
     @property
     def is_comparable(self) -> bool:
         """Whether the totals of the file that is there can replace a download."""
-        footer = self.footer
-        return (
-            footer is not None
-            and self.has_window
-            and footer.reconciled
-            and footer.totals.fees.keys() == FEE_COLUMNS.keys()
-        )
+        return self.footer is not None and self.has_window and self.footer.is_comparable
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
+from airflow_provider_flowroute.utils.metrics import Metric, count, record_wait
 from airflow_provider_flowroute.utils.mixins import (
     FlowrouteHookMixin,
     closes_connections,
@@ -138,12 +139,14 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         if self.wait_for_completion:
             with clear_state_if_failed(state):
                 self._wait(export.id)
+            record_wait(context, self.metric_tags)
         state.clear_on_success(self)
         return export.id
 
     def _create_or_reconnect(self, request: CdrExportRequest, state: ExportTaskState) -> CdrExport:
         if not self.durable:
             export = self.client.create_cdr_export(request.filter_parameters, request.callback_url)
+            count(Metric.EXPORTS_CREATED, self.metric_tags)
             self.log.info("Created export %s.", export.id)
             return export
         prior = state.load(request.fingerprint)
@@ -159,6 +162,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
             if not e.request_may_have_arrived:
                 state.clear()
             raise
+        count(Metric.EXPORTS_CREATED, self.metric_tags)
         state.save(request.fingerprint, now, export.id)
         return export
 
@@ -180,6 +184,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
                 export.status_text,
             )
             return None
+        count(Metric.EXPORTS_RESUMED, self.metric_tags)
         self.log.info("Resuming export %s from an earlier try (status: %s).", export.id, export.status_text)
         return export
 
@@ -260,6 +265,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         with fail_without_retry(except_for=CdrExportFailedError):
             return self.client.poll_cdr_export(export_id) is not None
 
+    @closes_connections
     def execute_complete(self, context: Context, event: Any = None) -> str:
         """Return the export's ID after the trigger has fired.
 
@@ -271,6 +277,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         with clear_state_if_failed(state), fail_without_retry(except_for=CdrExportFailedError):
             export_id = export_id_from_event(event)
         self.log.info("Export %s is completed.", export_id)
+        record_wait(context, self.metric_tags)
         state.clear_on_success(self)
         return export_id
 

@@ -23,6 +23,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
+from airflow_provider_flowroute.utils.metrics import record_wait
 from airflow_provider_flowroute.utils.mixins import (
     FlowrouteHookMixin,
     closes_connections,
@@ -113,7 +114,7 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
             if not self.deferrable:
                 self.log.info("Next poke in %g seconds.", self.poke_interval)
             return False
-        return PokeReturnValue(is_done=True, xcom_value=self._summary(export))
+        return PokeReturnValue(is_done=True, xcom_value=self._summary(export, context))
 
     @closes_connections
     def execute_complete(self, context: Context, event: Any = None) -> dict[str, Any]:
@@ -130,9 +131,10 @@ class CdrExportSensor(FlowrouteHookMixin, BaseSensorOperator):
                 export.check_completed()
         except CdrExportTimeoutError as e:
             raise AirflowSensorTimeout(str(e)) from None
-        return self._summary(export)
+        return self._summary(export, context)
 
-    def _summary(self, export: CdrExport) -> dict[str, Any]:
+    def _summary(self, export: CdrExport, context: Context) -> dict[str, Any]:
+        record_wait(context, self.metric_tags)
         self.log.info(
             "Export %s is completed: %s, %s billed minutes, %s USD.",
             export.id,

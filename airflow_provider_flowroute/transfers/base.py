@@ -17,6 +17,7 @@ from airflow_provider_flowroute.exceptions import (
     CdrExportMismatchError,
     FlowrouteValueError,
 )
+from airflow_provider_flowroute.utils.metrics import Metric, count
 from airflow_provider_flowroute.utils.mixins import FlowrouteHookMixin
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class CdrExportTransferMixin(FlowrouteHookMixin):
             self.log.warning("Flowroute omitted figures of export %s: some checks were skipped.", export.id)
         if not result.mismatches:
             return
+        count(Metric.RECONCILIATION_FAILURES, self.metric_tags)
         failed = "\n".join(map(str, result.mismatches))
         if self.on_mismatch == "fail":
             raise CdrExportMismatchError(f"The file does not match Flowroute's figures.\n{failed}")

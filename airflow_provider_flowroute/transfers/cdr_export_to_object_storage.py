@@ -18,6 +18,7 @@ from airflow_provider_flowroute.landing import FORMATS, check_format
 from airflow_provider_flowroute.landing.publish import DATE, in_parallel, publish, staging_folder
 from airflow_provider_flowroute.links.object_storage import LandedFileLink, console_url
 from airflow_provider_flowroute.transfers.base import IF_CHANGED, CdrExportTransferMixin
+from airflow_provider_flowroute.utils.metrics import count_landing
 from airflow_provider_flowroute.utils.mixins import closes_connections, fail_without_retry, is_literal
 from airflow_provider_flowroute.utils.openlineage import LandingLineage
 
@@ -168,22 +169,25 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
             self._read_footers(targets)
         if self.overwrite == IF_CHANGED:
             totals = landed_totals(targets)
-            if totals is not None and self._is_unchanged(export, totals, str(self.path)):
+            if self._is_unchanged(export, totals, str(self.path)) and totals is not None:
                 return self._unchanged(export, targets, totals)
         with staging_folder(path) as folder:
             self._landing.result, files = self._stage(export, folder, targets, file_format)
             self._enforce_reconciliation(export, self._landing.result)
             difference, changed = select_changed(files) if self.overwrite == IF_CHANGED else (None, files)
             self._log_difference(export, difference)
-            size = sum(file.path.stat().st_size for file in files)
+            sizes = {file.path: file.path.stat().st_size for file in files}
             done = in_parallel(path, lambda file: publish(file.path, file.target.path), changed)
             for published, _ in enumerate(done, 1):
                 self._state = (
                     f"{published} of {len(changed)} files are published. Each file is complete, old or new; "
                     f"a retry publishes the others."
                 )
-        self._landing.size = size
-        landed = self._figures(export, self._landing.result, size, len(files), len(changed))
+        self._landing.size = sum(sizes.values())
+        if changed:
+            size = sum(sizes[file.path] for file in changed)
+            count_landing([file.totals for file in changed], size, self.metric_tags)
+        landed = self._figures(export, self._landing.result, self._landing.size, len(files), len(changed))
         self.log.info(
             "Landed export %s: %s, %s billed minutes, %s USD, %s in %s at %s.",
             export.id,

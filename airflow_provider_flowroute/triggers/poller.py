@@ -27,6 +27,7 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteError,
 )
 from airflow_provider_flowroute.triggers.daemon_thread import DaemonThread
+from airflow_provider_flowroute.utils.metrics import Metric, count, gauge
 
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -119,9 +120,8 @@ class Poller:
         self._joined = asyncio.Event()
         self._on_close = on_close
         self._closed = False
-        self._answered_at = 0.0
         self._failures = self._list_failures = 0
-        self._paused_until = self._retry_after_until = 0.0
+        self._answered_at = self._paused_until = self._retry_after_until = 0.0
         self._jitter = random.uniform(1, MAX_JITTER)  # noqa: S311 - not a secret
         self._first_round_at = first_round_at
         # In a context of its own: the log lines of a poller must not go to the log of the first task.
@@ -162,6 +162,7 @@ class Poller:
             next_round_at = min(map(self.starts_at, self._all_waits()), default=math.inf)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), next_round_at - time.time())
+            gauge(Metric.POLLER_SIZE, {"conn_id": self._client.name}, len(self._waits))
             try:
                 await self._poll(self._due())
             except FlowrouteError as e:
@@ -236,6 +237,7 @@ class Poller:
     async def _request(self, function: Callable[..., _T], *args: object) -> _T:
         """Call a function of the client in the poller's thread."""
         answered = True
+        count(Metric.POLLER_REQUESTS, {"conn_id": self._client.name})
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
         except FlowrouteError as e:
@@ -275,6 +277,7 @@ class Poller:
     def _slow_down(self, error: FlowrouteError) -> None:
         """Pause the connection after a transient error: as long as Flowroute asks for, or longer each time."""
         now = time.time()
+        count(Metric.POLLER_PAUSES, {"conn_id": self._client.name})
         self._failures = min(self._failures + 1, 10)
         interval = min((wait.poke_interval for wait in self._all_waits()), default=0.0)
         pause = min(interval * 2**self._failures, max(interval, MAX_PAUSE))
@@ -287,9 +290,8 @@ class Poller:
     def _due(self, *, last_only: bool = False) -> list[str]:
         """Return the IDs of the exports to poll now: those at their deadline first, then the longest due."""
         now = time.time()
-        due = [wait for wait in self._all_waits() if self.starts_at(wait) <= now]
-        if last_only:
-            due = [wait for wait in due if wait.deadline <= now]
+        latest = now if last_only else math.inf
+        due = [wait for wait in self._all_waits() if self.starts_at(wait) <= now and wait.deadline <= latest]
         due.sort(key=lambda wait: (wait.deadline > now, wait.next_poll_at))
         return list(dict.fromkeys(wait.export_id for wait in due))
 
@@ -314,6 +316,7 @@ class Poller:
         if self._closed:
             return
         self._closed = True
+        gauge(Metric.POLLER_SIZE, {"conn_id": self._client.name}, 0)
         self._task.cancel()
         self._thread.submit(self._client.close)
         self._thread.shutdown()

@@ -7,14 +7,17 @@ from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from functools import cached_property, wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
 from airflow_provider_flowroute.exceptions import FlowrouteError
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
+from airflow_provider_flowroute.utils.metrics import count_error
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator
+
     from airflow_provider_flowroute.api.client import FlowrouteClient
 
 
@@ -69,6 +72,12 @@ class FlowrouteHookMixin:
         """Return the hook's client."""
         return self.hook.get_conn()
 
+    @property
+    def metric_tags(self) -> dict[str, str]:
+        """Return the tags of the task's metrics."""
+        task = cast("BaseOperator", self)
+        return {"dag_id": task.dag_id, "task_id": task.task_id, "conn_id": self.flowroute_conn_id}
+
 
 _Task = TypeVar("_Task", bound=FlowrouteHookMixin)
 _Arguments = ParamSpec("_Arguments")
@@ -78,12 +87,18 @@ _Result = TypeVar("_Result")
 def closes_connections(
     method: Callable[Concatenate[_Task, _Arguments], _Result],
 ) -> Callable[Concatenate[_Task, _Arguments], _Result]:
-    """Decorate a method of a task that closes the hook's HTTP sessions however it ends, also when it defers."""
+    """Decorate a method of a task that closes the hook's HTTP sessions however it ends, also when it defers.
+
+    The error that ends it is counted.
+    """
 
     @wraps(method)
     def close_after(self: _Task, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         try:
             return method(self, *args, **kwargs)
+        except (FlowrouteError, AirflowException) as e:
+            count_error(e, self.metric_tags)
+            raise
         finally:
             if "hook" in vars(self):
                 self.hook.close()

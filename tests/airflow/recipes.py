@@ -41,6 +41,7 @@ def parse_dags(file: Path, page: Path | None = None, **replacements: Path) -> di
         from airflow.models.dagbag import DagBag
 
     code = [block for name in ([page] if page else DAG_PAGES) for block in blocks("python", page=name)]
+    code = [block for block in code if "FileSelector" not in block]
     if AIRFLOW < (3, 3):
         code = [block for block in code if "CronPartitionTimetable" not in block]
     if not find_spec("airflow.providers.google"):

@@ -22,6 +22,8 @@ from airflow_provider_flowroute.landing.arrow import CdrParquetWriter, totals_of
 from airflow_provider_flowroute.landing.csv_stream import Header
 from airflow_provider_flowroute.landing.footer import footer_metadata
 from airflow_provider_flowroute.landing.reconciliation import Reconciliation
+from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
+from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 from tests.landing.values import typed_value
 
 from .conftest import AIRFLOW_2
@@ -223,3 +225,24 @@ def remove_first_call(path: Path) -> None:
     writer.close(footer_metadata(export, Reconciliation(export, totals, COLUMNS)))
     path.write_bytes(path.with_name("new").read_bytes())
     path.with_name("new").unlink()
+
+
+@pytest.mark.flowroute(calls_per_day=5)
+def test_month_close_dag_checks_the_month_and_writes_a_report(flowroute, dags_test, tmp_path):
+    """The days are in the layout of the other examples. The export of the month is not downloaded."""
+    export_id = CreateCdrExportOperator(
+        task_id="create", start_call_start_time="2026-06-01", start_call_end_time="2026-07-01"
+    ).execute({})
+    path = f"{tmp_path}/date={{date}}/cdrs.parquet"
+    CdrExportToObjectStorageOperator(
+        task_id="land", export_id=export_id, path=path, partition_by="day"
+    ).execute({})
+
+    dags_test("flowroute_month_close", "2026-07-04T06:00:00")
+
+    month = flowroute.exports[-1]
+    assert (str(month.start.date()), str(month.end.date())) == ("2026-06-01", "2026-07-01")
+    assert (month.id != export_id, month.downloads) == (True, 0)
+    assert xcom("flowroute_month_close", "check")["export_id"] == month.id
+    assert xcom("flowroute_month_close", "close").startswith(f"30 days, {month.num_calls} calls, ")
+    assert "2026" in (tmp_path / "reports" / "2026-06.html").read_text()

@@ -8,15 +8,24 @@ import re
 import pytest
 from airflow.providers.common.compat.sdk import BaseSensorOperator
 
+from airflow_provider_flowroute.operators.cdr_completeness import CdrCompletenessCheckOperator
 from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOperator
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
+from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger
 
 from .blocks import CHECKOUT
 
 PAGE = (CHECKOUT / "docs" / "operators.md").read_text()
-CLASSES = (CreateCdrExportOperator, CdrExportSensor, CdrExportTrigger, CdrExportToObjectStorageOperator)
+CLASSES = (
+    CreateCdrExportOperator,
+    CdrCompletenessCheckOperator,
+    CdrExportSensor,
+    CdrExportTrigger,
+    CdrExportToObjectStorageOperator,
+    CdrExportToIcebergOperator,
+)
 
 
 def table(section: str, first_column: str) -> dict[str, list[str]]:

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_flowroute.cdr.columns import COLUMNS, FEE_COLUMNS
 from airflow_provider_flowroute.cdr.export import CdrExport
-from airflow_provider_flowroute.landing.reconciliation import Reconciliation, Totals, same_cost
+from airflow_provider_flowroute.landing.reconciliation import (
+    Reconciliation,
+    Totals,
+    differing_figures,
+    same_cost,
+)
 
 WINDOW = {"start_call_start_time": "2019-06-25 00:00:00", "start_call_end_time": "2019-06-26 00:00:00"}
 
@@ -173,6 +178,35 @@ def test_totals_of_parts_add_up_to_those_of_the_file(rows, middle):
         )
 
     assert totals(rows[:middle]) + totals(rows[middle:]) == totals(rows)
+
+
+LANDED = Totals(3, Decimal("0.02468896"), 183, fees=dict.fromkeys(FEE_COLUMNS, Decimal("0.0000004")))
+FEES_REPORTED = dict.fromkeys(FEE_COLUMNS, "0.0")
+
+
+@pytest.mark.parametrize(
+    ("reported", "differing"),
+    [
+        ({}, set()),
+        ({"num_calls": 4}, {"num_calls"}),
+        ({"num_calls": None}, {"num_calls"}),
+        ({"total_cost": "0.024690"}, {"total_cost"}),
+        ({"total_cost": None}, {"total_cost"}),
+        ({"billed_minutes": 3.05}, set()),
+        ({"billed_minutes": 3.06}, {"billed_minutes"}),
+        ({"billed_minutes": None, "ccrf": None}, set()),
+        *(({fee: "0.000001"}, {fee}) for fee in FEE_COLUMNS),
+    ],
+)
+def test_figures_of_a_new_export_are_compared_with_landed_totals(reported, differing):
+    assert set(differing_figures(an_export(**{**FEES_REPORTED, **reported}), LANDED)) == differing
+
+
+def test_a_figure_that_the_landed_file_lacks_is_not_compared():
+    landed = Totals(3, Decimal("0.02468896"), None, fees=dict.fromkeys(FEE_COLUMNS))
+
+    assert differing_figures(an_export(billed_minutes=3, **dict.fromkeys(FEE_COLUMNS, "1.0")), landed) == {}
+    assert differing_figures(an_export(), Totals(3, None)) == {"total_cost": (None, Decimal("0.024689"))}
 
 
 def test_the_sum_of_a_missing_column_stays_unknown():

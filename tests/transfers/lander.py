@@ -16,11 +16,12 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowException, ObjectStoragePath
 
 from airflow_provider_flowroute.exceptions import FlowrouteError
+from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 
 
 def land(environment: dict[str, str], limit: int | None = None, **arguments: Any) -> str:
-    """Land one file.
+    """Land one export: in a table if there is one among the arguments, else in a file.
 
     :return: ``landed``, or the error.
     """
@@ -28,7 +29,8 @@ def land(environment: dict[str, str], limit: int | None = None, **arguments: Any
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
-        CdrExportToObjectStorageOperator(task_id="land", **arguments).execute({})
+        operator = CdrExportToIcebergOperator if "table" in arguments else CdrExportToObjectStorageOperator
+        operator(task_id="land", **arguments).execute({})
     except (FlowrouteError, AirflowException) as e:
         return f"{type(e).__name__}: {e}"
     return "landed"
@@ -37,7 +39,7 @@ def land(environment: dict[str, str], limit: int | None = None, **arguments: Any
 def main() -> None:
     """Land the requested files, one after the other."""
     # Imports take seconds: import here what each child needs.
-    for module in ("landing.pipeline", "landing.arrow"):
+    for module in ("landing.pipeline", "landing.arrow", "landing.iceberg"):
         importlib.import_module(f"airflow_provider_flowroute.{module}")
     _ = ObjectStoragePath("file:///").fs  # Airflow imports the file systems of all its providers.
     for module in filter(importlib.util.find_spec, ("s3fs", "gcsfs", "adlfs")):

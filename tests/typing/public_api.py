@@ -20,6 +20,7 @@ from airflow_provider_flowroute.operators.cdr_export import CreateCdrExportOpera
 from airflow_provider_flowroute.report import ReportData, write_report
 from airflow_provider_flowroute.sensors.cdr_export import CdrExportSensor
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
+from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger
 
@@ -87,6 +88,7 @@ def check_operators(start: datetime) -> None:
     CdrExportToObjectStorageOperator(
         task_id="land", export_id="1", path="/lake/{date}.parquet", partition_by="day", overwrite="if_changed"
     )
+    CdrExportToIcebergOperator(task_id="land", export_id="1", table="telephony.cdrs", overwrite="if_changed")
 
     CreateCdrExportOperator(task_id="create", start_call_start_time=20261123)  # type: ignore[arg-type]
     CreateCdrExportOperator(task_id="create", poke_interval="1h")  # type: ignore[arg-type]
@@ -99,6 +101,7 @@ def check_operators(start: datetime) -> None:
         path="/x.parquet",
         partition_by="hour",  # type: ignore[arg-type]
     )
+    CdrExportToIcebergOperator(task_id="land", export_id="1")  # type: ignore[call-arg]
 
 
 def check_trigger(trigger: CdrExportTrigger) -> None:
