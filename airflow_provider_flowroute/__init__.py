@@ -16,6 +16,12 @@ def _field(label: str, kind: str, description: str) -> dict[str, Any]:
     return {"label": label, "schema": {"type": [kind, "null"]}, "description": description}
 
 
+def _secret_field(label: str, description: str) -> dict[str, Any]:
+    field = _field(label, "string", description)
+    field["schema"]["format"] = "password"
+    return field
+
+
 #: The extra fields of a connection, as its form shows them. The hook reads the same names.
 CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
     "connect_timeout": _field(
@@ -39,6 +45,10 @@ CONNECTION_FIELDS: dict[str, dict[str, Any]] = {
         "Download hosts",
         "string",
         "Hosts besides Amazon S3 that may serve the files (comma-separated). Default: none.",
+    ),
+    "callback_secret": _secret_field(
+        "Callback secret",
+        "Random text of at least 32 characters that signs callback URLs. Default: no callbacks.",
     ),
 }
 
@@ -95,7 +105,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "sensors": [{"integration-name": integration, "python-modules": [f"{package}.sensors.cdr_export"]}],
-        "triggers": [{"integration-name": integration, "python-modules": [f"{package}.triggers.cdr_export"]}],
+        "triggers": [
+            {
+                "integration-name": integration,
+                "python-modules": [f"{package}.triggers.cdr_export", f"{package}.triggers.events"],
+            }
+        ],
         "extra-links": [f"{package}.links.object_storage.LandedFileLink"],
         "transfers": [
             {

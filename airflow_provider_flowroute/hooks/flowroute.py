@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_flowroute.cdr.export import CdrExport, ExportStatus
 
+#: Characters. A shorter secret could be guessed.
+MIN_SECRET_LENGTH = 32
+
 
 class FlowrouteHook(BaseHook):
     """Connect to a Flowroute account.
@@ -118,6 +121,34 @@ class FlowrouteHook(BaseHook):
 
         connection = await get_async_connection(self.flowroute_conn_id)
         return self._client_options(connection, await get_async_extra_dejson(connection))
+
+    def get_callback_secret(self) -> str | None:
+        """Return the secret of the callback URLs, or None if the connection receives no callbacks.
+
+        :raises FlowrouteConnectionConfigError: if the secret is too short.
+        """
+        return self._callback_secret(self.get_connection(self.flowroute_conn_id).extra_dejson)
+
+    async def aget_callback_secret(self) -> str | None:
+        """Return the secret as :meth:`get_callback_secret` does, without blocking the event loop.
+
+        :raises FlowrouteConnectionConfigError: if the secret is too short.
+        """
+        from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+        return self._callback_secret(
+            await get_async_extra_dejson(await get_async_connection(self.flowroute_conn_id))
+        )
+
+    def _callback_secret(self, extra: Mapping[str, Any]) -> str | None:
+        secret = extra.get("callback_secret") or extra.get(f"extra__{self.conn_type}__callback_secret")
+        if secret is not None and (not isinstance(secret, str) or len(secret) < MIN_SECRET_LENGTH):
+            raise FlowrouteConnectionConfigError(
+                f"Connection {self.flowroute_conn_id!r} has an invalid callback_secret.\n"
+                f"It has fewer than {MIN_SECRET_LENGTH} characters, or is not text.\n"
+                f"Set it to random text, for example the output of: openssl rand -hex 32"
+            )
+        return secret or None
 
     def _client_for(
         self, connection: Connection, extra: Mapping[str, Any], **overrides: Any
@@ -230,17 +261,21 @@ class FlowrouteHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form's extra fields for Airflow before 3.2; later versions read the provider info."""
-        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
-        from wtforms import IntegerField, StringField
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import IntegerField, PasswordField, StringField
         from wtforms.validators import Optional
 
         def field(definition: Mapping[str, Any]) -> Any:
-            kind = IntegerField if "integer" in definition["schema"]["type"] else StringField
+            kind, widget = StringField, BS3TextFieldWidget
+            if "integer" in definition["schema"]["type"]:
+                kind = IntegerField
+            elif definition["schema"].get("format") == "password":
+                kind, widget = PasswordField, BS3PasswordFieldWidget
             return kind(
                 definition["label"],
                 validators=[Optional()],
                 description=definition["description"],
-                widget=BS3TextFieldWidget(),
+                widget=widget(),
             )
 
         return {name: field(definition) for name, definition in CONNECTION_FIELDS.items()}

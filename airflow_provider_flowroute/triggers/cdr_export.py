@@ -17,7 +17,9 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteError,
 )
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
-from airflow_provider_flowroute.triggers.poller import ENDED, RETRYING, TIMEOUT, Poller, Wait, joined
+from airflow_provider_flowroute.triggers.poller import Poller
+from airflow_provider_flowroute.triggers.poller_registry import joined
+from airflow_provider_flowroute.triggers.waits import ENDED, RETRYING, TIMEOUT, Wait
 
 #: Seconds. On Airflow 3.3 and the 3.4 beta, the scheduler may fail a task whose trigger fires within about 5 s of its
 #: deferral.
@@ -99,7 +101,7 @@ class CdrExportTrigger(BaseTrigger):
     async def _wait(self) -> tuple[str, str]:
         """Return the status and the message of the event."""
         try:
-            options = await _client_options(self.flowroute_conn_id)
+            options = await client_options(self.flowroute_conn_id)
         except (FlowrouteError, AirflowNotFoundException) as e:
             return "error", str(e)
         wait = Wait(str(self.export_id), self.poke_interval, self.deadline, self.first_poll_at)
@@ -147,7 +149,7 @@ class CdrExportTrigger(BaseTrigger):
 _lookups: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[dict[str, Any]]] = {}
 
 
-async def _client_options(conn_id: str) -> dict[str, Any]:
+async def client_options(conn_id: str) -> dict[str, Any]:
     """Look up a connection. Triggers that start together share one lookup: 1,000 would delay the event loop."""
     key = asyncio.get_running_loop(), conn_id
     if key not in _lookups:

@@ -1,4 +1,4 @@
-"""Poll all waiting exports of a connection together: one thread, one HTTP session, few requests.
+"""Poll for all triggers of a connection together: one thread, one HTTP session, few requests.
 
 Triggers share the event loop of the triggerer and asyncio's default executor with the triggers of all other
 providers. So a poller schedules its polls in the event loop and sends each request in a thread of its own.
@@ -13,8 +13,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -27,6 +26,17 @@ from airflow_provider_flowroute.exceptions import (
     FlowrouteError,
 )
 from airflow_provider_flowroute.triggers.daemon_thread import DaemonThread
+from airflow_provider_flowroute.triggers.waits import (
+    COMPLETED,
+    ENDED,
+    ERROR,
+    FAILED,
+    PROCESSING,
+    RETRYING,
+    TIMEOUT,
+    Wait,
+    Watch,
+)
 from airflow_provider_flowroute.utils.metrics import Metric, count, gauge
 
 log = logging.getLogger(__name__)
@@ -34,11 +44,6 @@ _T = TypeVar("_T")
 
 #: Seconds. Together they limit how long a request without an answer delays a round.
 REQUEST_LIMITS = {"connect_timeout": 10, "read_timeout": 20}
-#: Seconds that a wait continues after its deadline, or after the API's last answer, for its last poll. Each wait has a
-#: random value between the two, so that waits with the same deadline do not end at the same moment.
-LAST_POLL_GRACE = (0.6, 0.8)
-#: The same for a wait that starts after its deadline, in a restarted triggerer: its only poll must be answered.
-LATE_POLL_GRACE = 10
 #: Seconds between last polls while the API answers with transient errors.
 LAST_POLL_PAUSE = 0.3
 #: Last polls of an export that may fail before its waits give up.
@@ -49,60 +54,14 @@ MAX_LIST_FAILURES = 2
 MAX_PAUSE = 300
 #: Seconds. A longer ``Retry-After`` is probably a mistake.
 MAX_RETRY_AFTER = 3600
-#: Seconds. A shorter ``poke_interval`` would keep the thread busy all the time.
-MIN_POKE_INTERVAL = 0.05
 #: The poller makes every ``poke_interval`` longer, by up to this factor: pollers that start together drift apart.
 MAX_JITTER = 1.05
-
-#: The statuses of an update that ends a wait.
-COMPLETED, FAILED, ERROR, TIMEOUT = ENDED = ("completed", "failed", "error", "timeout")
-#: The statuses of an update after which the wait continues.
-PROCESSING, RETRYING = "processing", "retrying"
-
-
-@dataclass(eq=False)
-class Wait:
-    """The wait of one trigger for one export. Times are in seconds since the epoch.
-
-    :param export_id: ID of the export.
-    :param poke_interval: seconds between two polls.
-    :param deadline: the last poll starts at this time or later.
-    :param first_poll_at: time of the first poll.
-    """
-
-    export_id: str
-    poke_interval: float
-    deadline: float
-    first_poll_at: float
-    #: Each change of the status: a status and a message.
-    updates: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
-    status: str | None = None
-    message: str = "No poll was answered."
-    failed_last_polls: int = 0
-    joined_at: float = field(default_factory=time.time)
-
-    def __post_init__(self) -> None:
-        self.poke_interval = max(self.poke_interval, MIN_POKE_INTERVAL)
-        self.next_poll_at = self.first_poll_at
-        is_late = self.joined_at > self.deadline
-        self.grace = LATE_POLL_GRACE if is_late else random.uniform(*LAST_POLL_GRACE)  # noqa: S311 - not a secret
-
-    def update(self, status: str, message: str) -> None:
-        """Record the result of a poll, and report it if the status has changed."""
-        if self.status in ENDED:
-            return
-        self.message = message
-        if status != self.status:
-            self.status = status
-            self.updates.put_nowait((status, message))
-        if status in ENDED:
-            self.next_poll_at = math.inf
 
 
 class Poller:
     """Poll the exports of one connection.
 
-    All methods run in the event loop. Use :func:`joined` instead of creating a poller.
+    All methods run in the event loop. Use :func:`.poller_registry.joined` instead of creating one.
 
     :param options: parameters of the :class:`.FlowrouteClient`.
     :param first_round_at: time of the first round; the times of all later rounds follow from it.
@@ -117,6 +76,7 @@ class Poller:
         self._client = FlowrouteClient(**options | limited | {"retries": 0})
         self._thread = DaemonThread(f"flowroute-poller-{self._client.name}")
         self._waits: dict[str, set[Wait]] = {}
+        self._watches: set[Watch] = set()
         self._joined = asyncio.Event()
         self._on_close = on_close
         self._closed = False
@@ -128,19 +88,30 @@ class Poller:
         self._task = asyncio.create_task(self._run(), context=contextvars.Context())
         self._task.add_done_callback(self._stopped)
 
-    def join(self, wait: Wait) -> None:
-        """Poll an export for a wait, until it leaves."""
-        self._waits.setdefault(wait.export_id, set()).add(wait)
+    def join(self, wait: Wait | Watch) -> None:
+        """Poll for a wait or a watch, until it leaves."""
+        if isinstance(wait, Watch):
+            self._watches.add(wait)
+        else:
+            self._waits.setdefault(wait.export_id, set()).add(wait)
         self._joined.set()
 
-    def leave(self, wait: Wait) -> None:
-        """Stop polling for a wait. The last one to leave closes the poller."""
-        waits = self._waits.get(wait.export_id, set())
-        waits.discard(wait)
-        if not waits:
-            self._waits.pop(wait.export_id, None)
-        if not self._waits:
+    def leave(self, wait: Wait | Watch) -> None:
+        """Stop polling for a wait or a watch. The last one to leave closes the poller."""
+        if isinstance(wait, Watch):
+            self._watches.discard(wait)
+        else:
+            waits = self._waits.get(wait.export_id, set())
+            waits.discard(wait)
+            if not waits:
+                self._waits.pop(wait.export_id, None)
+        if not self._waits and not self._watches:
             self._close()
+
+    def poll_now(self, watch: Watch) -> None:
+        """Poll for a watch at once, or after the pause that the connection has."""
+        watch.next_poll_at = 0.0
+        self._joined.set()
 
     def ends_at(self, wait: Wait) -> float:
         """Return the time at which a wait gives up, with or without an answer to its last poll.
@@ -149,8 +120,8 @@ class Poller:
         """
         return max(wait.deadline, wait.first_poll_at, wait.joined_at, self._answered_at) + wait.grace
 
-    def starts_at(self, wait: Wait) -> float:
-        """Return the time of the next poll of a wait: after a pause, if the connection has one.
+    def starts_at(self, wait: Wait | Watch) -> float:
+        """Return the time of the next poll of a wait or a watch: after a pause, if the connection has one.
 
         The pause that the poller has chosen ends at the deadline, but not the one that Flowroute asks for.
         """
@@ -159,17 +130,18 @@ class Poller:
     async def _run(self) -> None:
         while True:
             self._joined.clear()
-            next_round_at = min(map(self.starts_at, self._all_waits()), default=math.inf)
+            next_round_at = min(map(self.starts_at, self._everyone()), default=math.inf)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), next_round_at - time.time())
             gauge(Metric.POLLER_SIZE, {"conn_id": self._client.name}, len(self._waits))
             try:
                 await self._poll(self._due())
+                await self._poll_for_watches()
             except FlowrouteError as e:
                 if e.transient:
                     self._slow_down(e)
                 # A permanent error that arrives here concerns the connection, so it ends every wait.
-                for wait in list(self._all_waits()):
+                for wait in list(self._everyone()):
                     wait.update(RETRYING if e.transient else ERROR, str(e))
                     await asyncio.sleep(0)  # Let other triggers run: an update can write a log line.
 
@@ -182,6 +154,33 @@ class Poller:
             for urgent in self._due(last_only=True):  # A round can be long: deadlines come first.
                 await self._poll_by_id(urgent)
             await self._poll_by_id(export_id)
+
+    async def _poll_for_watches(self) -> None:
+        """Read the account's list once for all watches that are due.
+
+        :raises FlowrouteError: an error that concerns the whole connection, or a transient one.
+        """
+        now = time.time()
+        due = [watch for watch in self._watches if self.starts_at(watch) <= now]
+        for watch in due:  # Before the request, because poll_now() during it means another request.
+            watch.next_poll_at = self._next_round(watch.poke_interval)
+        exports, readers = self._client.list_cdr_exports(), due
+        read: list[CdrExport] = []
+        try:
+            while readers:
+                page: list[CdrExport] = await self._request(list, islice(exports, PAGE_SIZE))
+                read += page
+                readers = [watch for watch in readers if page and watch.needs_next_page(read)]
+        except FlowrouteError as e:
+            for watch in due:
+                watch.next_poll_at = min(watch.next_poll_at, now)
+                if not e.transient and not _concerns_connection(e):
+                    watch.update(ERROR, str(e))
+            if e.transient or _concerns_connection(e):
+                raise
+        else:
+            for watch in due:
+                watch.results.put_nowait(read)
 
     async def _poll_by_list(self, due: list[str]) -> list[str]:
         """Poll exports from the account's list of exports in process, and return those to poll by ID.
@@ -267,19 +266,21 @@ class Poller:
 
         Waits with the same ``poke_interval`` are due at the same times, so that one round serves all of them.
         """
-        now, first = time.time(), self._first_round_at
+        now = time.time()
         for wait in self._waits.get(export_id, ()):
             if wait.status not in ENDED:
-                interval = wait.poke_interval * self._jitter
-                next_round_at = first + ((now - first) // interval + 1) * interval
-                wait.next_poll_at = min(next_round_at, max(wait.deadline, now))
+                wait.next_poll_at = min(self._next_round(wait.poke_interval), max(wait.deadline, now))
+
+    def _next_round(self, poke_interval: float) -> float:
+        interval, passed = poke_interval * self._jitter, time.time() - self._first_round_at
+        return self._first_round_at + (passed // interval + 1) * interval
 
     def _slow_down(self, error: FlowrouteError) -> None:
         """Pause the connection after a transient error: as long as Flowroute asks for, or longer each time."""
         now = time.time()
         count(Metric.POLLER_PAUSES, {"conn_id": self._client.name})
         self._failures = min(self._failures + 1, 10)
-        interval = min((wait.poke_interval for wait in self._all_waits()), default=0.0)
+        interval = min((wait.poke_interval for wait in self._everyone()), default=0.0)
         pause = min(interval * 2**self._failures, max(interval, MAX_PAUSE))
         self._paused_until = now + pause * random.uniform(0.75, 1)  # noqa: S311 - not a secret
         self._retry_after_until = now + min(getattr(error, "retry_after", None) or 0.0, MAX_RETRY_AFTER)
@@ -298,12 +299,15 @@ class Poller:
     def _all_waits(self) -> Iterator[Wait]:
         return chain.from_iterable(self._waits.values())
 
+    def _everyone(self) -> Iterator[Wait | Watch]:
+        return chain(self._all_waits(), self._watches)
+
     def _stopped(self, task: asyncio.Task[None]) -> None:
         """Report a bug of the poller to its waits: nothing polls for them any longer."""
         if task.cancelled():
             return
         log.error("The poller of connection %r stopped.", self._client.name, exc_info=task.exception())
-        for wait in self._all_waits():
+        for wait in self._everyone():
             wait.update(
                 ERROR,
                 f"The poller of connection {self._client.name!r} stopped.\n"
@@ -325,27 +329,3 @@ class Poller:
 
 def _concerns_connection(error: FlowrouteError) -> bool:
     return isinstance(error, FlowrouteAuthenticationError | FlowrouteConnectionConfigError)
-
-
-_pollers: dict[tuple[asyncio.AbstractEventLoop, str], Poller] = {}
-
-
-@contextmanager
-def joined(options: dict[str, Any], wait: Wait) -> Iterator[Poller]:
-    """Let the poller of a connection poll for a wait, until the block ends.
-
-    A poller belongs to an event loop, and to a connection with all its settings. After a change of the connection,
-    new waits get a new poller, while earlier waits keep theirs, and the settings they started with.
-
-    :param options: parameters of the :class:`.FlowrouteClient`; its name is the ID of the connection.
-    :param wait: the wait.
-    """
-    key = asyncio.get_running_loop(), repr(options)
-    if key not in _pollers:
-        _pollers[key] = Poller(options, wait.first_poll_at, on_close=lambda: _pollers.pop(key, None))
-    poller = _pollers[key]
-    poller.join(wait)
-    try:
-        yield poller
-    finally:
-        poller.leave(wait)

@@ -12,7 +12,8 @@ import pytest
 
 from airflow_provider_flowroute.api.client import PAGE_SIZE
 from airflow_provider_flowroute.hooks.flowroute import FlowrouteHook
-from airflow_provider_flowroute.triggers.poller import Wait, joined
+from airflow_provider_flowroute.triggers.poller_registry import joined
+from airflow_provider_flowroute.triggers.waits import Wait
 from tests.support import connection_json
 from tests.triggers.account import (
     BUSY,

@@ -23,6 +23,7 @@ from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.transfers.cdr_export_to_iceberg import CdrExportToIcebergOperator
 from airflow_provider_flowroute.transfers.cdr_export_to_object_storage import CdrExportToObjectStorageOperator
 from airflow_provider_flowroute.triggers.cdr_export import CdrExportTrigger
+from airflow_provider_flowroute.triggers.events import CdrExportCompletedEventTrigger
 
 
 def check_hook(hook: FlowrouteHook) -> None:
@@ -131,3 +132,10 @@ def check_report(path: Path) -> None:
     )
     assert_type(data.totals.cost, Decimal)
     write_report(path, path, 20260701)  # type: ignore[arg-type]
+
+
+def check_watcher() -> None:
+    """A watcher's trigger takes seconds or timedeltas."""
+    CdrExportCompletedEventTrigger("my_flowroute", 30, min_window=timedelta(days=1), filter_parameters={})
+    CdrExportCompletedEventTrigger(max_window=86400.0, callback_url_prefix="https://hooks.example.com/")
+    CdrExportCompletedEventTrigger(poke_interval="1")  # type: ignore[arg-type]
