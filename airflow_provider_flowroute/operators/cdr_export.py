@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pendulum
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -33,6 +33,7 @@ from airflow_provider_flowroute.triggers.cdr_export import (
     CdrExportTrigger,
     export_id_from_event,
 )
+from airflow_provider_flowroute.utils.callback_urls import check_callback, plugin_callback_url
 from airflow_provider_flowroute.utils.metrics import Metric, count, record_wait
 from airflow_provider_flowroute.utils.mixins import (
     FlowrouteHookMixin,
@@ -65,6 +66,8 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
     :param start_call_end_time: end of the window, in the same formats. (templated)
     :param filter_parameters: Flowroute's filters by name; the value None omits a filter. (templated)
     :param callback_url: URL to which Flowroute POSTs a callback when the export changes. (templated)
+    :param callback: ``"plugin"``: the plugin of this package receives the callback, so that watchers of the connection
+        report the export at once. It needs Airflow 3.3 and ``callback_secret`` in the extra of the connection.
     :param allow_unknown_filters: send a filter that Flowroute does not document, with a warning. If False, it fails
         the task, because Flowroute may ignore it and export every call.
     :param durable: resume the export that an earlier try of this task requested. If False, every try requests a new
@@ -99,6 +102,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         start_call_end_time: datetime | str | None = None,
         filter_parameters: Mapping[str, Any] | str | None = None,
         callback_url: str | None = None,
+        callback: Literal["plugin"] | None = None,
         allow_unknown_filters: bool = False,
         durable: bool = True,
         flowroute_conn_id: str = FlowrouteHook.default_conn_name,
@@ -113,6 +117,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         self.start_call_end_time = start_call_end_time
         self.filter_parameters = filter_parameters
         self.callback_url = callback_url
+        self.callback = callback
         self.allow_unknown_filters = allow_unknown_filters
         self.durable = durable
         self.flowroute_conn_id = flowroute_conn_id
@@ -132,7 +137,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         with fail_without_retry():
             window, filters = self._resolve(context)
             window.check_exportable(pendulum.now("UTC"))
-            callback_url = parse_callback_url(self.callback_url)
+            callback_url = self._callback_url(context)
             self.log.info("Requesting the calls of %s (filters: %s).", window, describe_filters(filters))
             request = CdrExportRequest(build_filter_parameters(window, filters), callback_url)
             export = self._create_or_reconnect(request, state)
@@ -142,6 +147,12 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
             record_wait(context, self.metric_tags)
         state.clear_on_success(self)
         return export.id
+
+    def _callback_url(self, context: Context) -> str | None:
+        """Return the callback URL. That of the plugin is a secret, so no template field has it."""
+        if self.callback is None:
+            return parse_callback_url(self.callback_url)
+        return plugin_callback_url(self.flowroute_conn_id, self.hook.get_callback_secret(), context["ti"])
 
     def _create_or_reconnect(self, request: CdrExportRequest, state: ExportTaskState) -> CdrExport:
         if not self.durable:
@@ -192,6 +203,7 @@ class CreateCdrExportOperator(FlowrouteHookMixin, BaseOperator):
         """Check what has no template, so that a mistake breaks the DAG import and not a DAG run."""
         if is_literal(self.callback_url):
             parse_callback_url(self.callback_url)
+        check_callback(self.callback, self.callback_url)
         filters = self.filter_parameters
         if is_literal([self.start_call_start_time, self.start_call_end_time, filters]):
             window, _ = self._parse()

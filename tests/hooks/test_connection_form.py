@@ -42,6 +42,8 @@ def test_form_fields_are_the_same_in_hook_and_provider_info():
     assert list(widgets) == list(connection_type["conn-fields"])
     for name, field in connection_type["conn-fields"].items():
         kind = "IntegerField" if field["schema"]["type"][0] == "integer" else "StringField"
+        if field["schema"].get("format") == "password":
+            kind = "PasswordField"
         assert widgets[name].field_class.__name__ == kind
         assert widgets[name].args == (field["label"],)
         assert widgets[name].kwargs["description"] == field["description"]

@@ -55,7 +55,7 @@ class AssetStateStore:
 
 
 @asynccontextmanager
-async def watching(store: AssetStateStore | None = None, **arguments: Any):
+async def watching(store: Any = None, **arguments: Any):
     """Run a watcher as a triggerer does. Yields the list of its payloads."""
     payloads: list[dict[str, Any]] = []
     trigger = CdrExportCompletedEventTrigger(**{"poke_interval": 0.1, **arguments})
