@@ -30,7 +30,7 @@ $(error AIRFLOW=$(AIRFLOW): choose one of $(AIRFLOWS) $(MOVING))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs docs-serve docs-test e2e-ui e2e-celery e2e-stores e2e-warehouses pictures \
+.PHONY: help venv demo ui test test-all test-one test-airflow e2e lint types workflows import-cost dist bench bench-waiting docs docs-serve docs-test e2e-ui e2e-celery e2e-events e2e-stores e2e-warehouses pictures \
 	constraints constraints-one clean
 
 help: ## List the targets
@@ -153,6 +153,10 @@ e2e-celery: .venv-e2e-celery/.installed ## Kill the processes of an Airflow with
 	@{ ls /usr/lib/postgresql/*/bin/postgres && command -v redis-server; } > /dev/null 2>&1 \
 		|| { apt-get update -qq && apt-get install -y -qq postgresql redis-server > /dev/null; }
 	@.venv-e2e-celery/bin/python -m pytest -m e2e tests/e2e_celery $(TEST_ARGS)
+
+e2e-events: $(INSTALLED) ## Start DAGs when exports complete, by watcher and callback, on a real Airflow behind nginx
+	@command -v /usr/sbin/nginx > /dev/null || { apt-get update -qq && apt-get install -y -qq nginx-light > /dev/null; }
+	@$(BIN)/python -m pytest -m e2e tests/e2e_events $(TEST_ARGS)
 
 .venv-docs/.installed: constraints/docs.txt pyproject.toml
 	@$(PYTHON) -m venv .venv-docs

@@ -190,5 +190,6 @@ CHECKS: dict[str, Callable[[Example], Any]] = {
     "yaml": lambda example: yaml.safe_load(example.parsed),
     "ini": lambda example: configparser.ConfigParser().read_string(example.parsed),
     "sql": check_sql,
+    "nginx": _shown_only,  # make e2e-events runs it
     "text": _shown_only,
 }

@@ -1,8 +1,9 @@
-"""One Airflow, and two accounts whose exports complete when a test says so."""
+"""One Airflow, and three accounts whose exports complete when a test says so."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_provider_flowroute.simulator import FlowrouteSimulator
 from airflow_provider_flowroute.utils.callback_urls import build_callback_url
+from tests.docs.blocks import CHECKOUT
 from tests.e2e.airflow_processes import OVER, VERSION, Airflow, in_session, running, wait_for
 from tests.e2e.report import Report
 from tests.support import PARAMETERS, client_of
@@ -82,11 +84,17 @@ class Account:
 
 @dataclass
 class World:
-    """The Airflow and its accounts."""
+    """The Airflow and its accounts.
+
+    :param example: the account of the example DAG.
+    :param lake: the directory in which the example DAG lands.
+    """
 
     airflow: Airflow
     by_callback: Account
     by_watcher: Account
+    example: FlowrouteSimulator
+    lake: Path
 
     @property
     def api_server(self) -> list[psutil.Process]:
@@ -110,25 +118,31 @@ class World:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """Start everything, and wait until both watchers watch."""
+    """Start everything, and wait until all watchers watch."""
     forever = float("inf")
     with (
         FlowrouteSimulator(calls_per_day=20, processing_seconds=forever, callback_retry_seconds=2) as one,
         FlowrouteSimulator(calls_per_day=20, processing_seconds=forever) as other,
+        FlowrouteSimulator(calls_per_day=20, processing_seconds=forever) as third,
     ):
+        dags, lake = tmp_path_factory.mktemp("dags"), tmp_path_factory.mktemp("lake")
+        shutil.copy(Path(__file__).parent / "dags" / "events.py", dags)
+        shutil.copy(CHECKOUT / "example_dags" / "flowroute_on_completion.py", dags)
         by_callback, by_watcher = Account("by_callback", one), Account("by_watcher", other)
         env = {
-            "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent / "dags"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
+            "AIRFLOW_VAR_FLOWROUTE_LAKE": str(lake),
             "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
             "AIRFLOW_CONN_BY_CALLBACK": by_callback.connection,
             "AIRFLOW_CONN_BY_WATCHER": by_watcher.flowroute.connection_json,
+            "AIRFLOW_CONN_FLOWROUTE_DEFAULT": third.connection_json,
         }
         with running(Airflow(tmp_path_factory.mktemp("airflow"), env)) as airflow:
             by_callback.airflow = by_watcher.airflow = airflow
-            made = World(airflow, by_callback, by_watcher)
+            made = World(airflow, by_callback, by_watcher, third, lake)
             made.wait_for_api_server()
             wait_for(
-                lambda: len(airflow.query("SELECT 1 FROM asset_state_store")) >= 2, "both watchers watch", 120
+                lambda: len(airflow.query("SELECT 1 FROM asset_state_store")) >= 3, "all watchers watch", 120
             )
             try:
                 yield made

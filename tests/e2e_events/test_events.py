@@ -9,7 +9,7 @@ import requests
 
 from tests.e2e.airflow_processes import wait_for
 from tests.e2e_events.conftest import REPORT, Account, World
-from tests.support import wait_until
+from tests.support import PARAMETERS, client_of, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -66,7 +66,9 @@ def test_callback_before_the_creates_reply_starts_a_run(world: World):
 
     report("the same, before the create's reply", [started_at - completed_at], 5)
     assert_one_event_each(account, export_id)
-    token = account.flowroute.exports[-1].callback_url.rpartition("/")[2]
+    url = account.flowroute.exports[-1].callback_url
+    assert url is not None
+    token = url.rpartition("/")[2]
     assert token not in airflow.log("create_export", "create")
     assert token not in (airflow.home / "api-server.log").read_text()
 
@@ -78,9 +80,9 @@ def test_repeated_and_garbled_callbacks_cause_no_second_event(world: World):
         account.flowroute.add_fault(fault)
     account.complete(export_id)
     account.run_started_at(export_id)
-    sent = wait_until(lambda: len(account.flowroute.callbacks) >= 3 and account.flowroute.callbacks)
+    wait_until(lambda: len(account.flowroute.callbacks) >= 3)
     polls = account.polls()
-    for callback in sent:  # replays of all callbacks of this test session
+    for callback in account.flowroute.callbacks:  # replays of all callbacks of this test session
         requests.post(callback.url, callback.body, headers={"Content-Type": "application/json"}, timeout=10)
     wait_until(lambda: account.polls() > polls)
     probe = account.create()  # its event comes after those of the replays
@@ -124,6 +126,23 @@ def test_killed_api_server_delays_a_callback_until_its_repetition(world: World):
 
     assert_one_event_each(account, *(export.id for export in account.flowroute.exports))
     REPORT.add("kill -9 of the API server: events of 1 export", "1", "1")
+
+
+def test_example_dag_lands_whatever_completes(world: World):
+    with client_of(world.example) as client:
+        exports = [client.create_cdr_export(PARAMETERS) for _ in range(2)]
+    for export in exports:
+        world.example.complete(export.id)
+    files = {f"from-2026-03-02-export-{export.id}.parquet" for export in exports}
+
+    def landed() -> bool:
+        return {file.name for file in (world.lake / "on_completion").glob("*")} == files
+
+    wait_for(landed, "the example lands both exports", 150)
+    wait_for(
+        lambda: world.airflow.run_state("flowroute_on_completion") == "success",
+        "the run of the example succeeds",
+    )
 
 
 def test_no_event_has_a_link(world: World):
