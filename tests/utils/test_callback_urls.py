@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -92,3 +93,32 @@ def test_wrong_callback_argument_breaks_the_dag_import(arguments):
 def test_older_airflow_refuses_the_plugin_when_it_parses_the_dag():
     with pytest.raises(AirflowFailException, match=r"on Airflow 3\.3 and later"):
         CreateCdrExportOperator(task_id="create", callback="plugin")
+
+
+@pytest.mark.skipif(not HAS_ASSET_STATE, reason="The plugin needs Airflow 3.3.")
+def test_created_export_has_the_url_and_no_field_of_the_task_has_it(flowroute, monkeypatch):
+    """Airflow shows and stores the template fields of a task."""
+    connection = {**json.loads(flowroute.connection_json), "extra": {"callback_secret": SECRET}}
+    monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", BASE_URL)
+    operator = CreateCdrExportOperator(
+        task_id="create",
+        callback="plugin",
+        start_call_start_time="2026-03-02",
+        start_call_end_time="2026-03-03",
+        durable=False,
+    )
+
+    operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="create", map_index=-1)})
+
+    url = flowroute.exports[-1].callback_url
+    assert is_valid_token(token_of(url), "flowroute_default", SECRET)
+    assert url not in repr([getattr(operator, name) for name in operator.template_fields])
+
+
+@pytest.mark.parametrize("secret", ["short", 12345678901234567890123456789012, ["s" * 32]])
+def test_weak_secret_is_refused_without_showing_it(connect, secret):
+    with pytest.raises(FlowrouteConnectionConfigError, match="invalid callback_secret") as caught:
+        connect(extra={"callback_secret": secret}).get_callback_secret()
+
+    assert str(secret) not in str(caught.value)
