@@ -46,7 +46,7 @@ def flowroute_on_completion() -> None:
                 {
                     "export_id": export["export_id"],
                     "path": "{{ var.value.get('flowroute_lake', '/tmp/flowroute') }}/on_completion/"
-                    f"from-{export['window_start'][:10]}-export-{export['export_id']}.parquet",
+                    f"from-{(export['window_start'] or 'unknown')[:10]}-export-{export['export_id']}.parquet",
                 }
                 for export in completed
             ]

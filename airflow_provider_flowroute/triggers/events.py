@@ -47,6 +47,10 @@ else:
 TICK = 1.0
 #: Seconds after which Airflow has surely stored an event: the triggerer hands events over once a second.
 CONFIRM_AFTER = 3.0
+#: Seconds between the last event of a burst and the one before. Airflow's scheduler starts no run for an event that
+#: arrives while an earlier one waits for its run; the run of the next event then gets both (3.0 to 3.3). So the last
+#: event must arrive when none waits.
+GAP = 3.0
 #: Seconds after which the connection is looked up again, so that a watcher gets new keys.
 REJOIN_INTERVAL = 600.0
 #: Seconds until a watcher tries again after an error that lasts, such as refused keys.
@@ -100,7 +104,9 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
         self._state: WatchState
         self._callback: object = None
         self._has_callbacks = False
-        self._tick_at = self._confirm_at = 0.0
+        # The completed exports whose events are not due yet, oldest first, and the time of the next events.
+        self._pending: dict[str, CdrExport] = {}
+        self._tick_at = self._confirm_at = self._events_at = 0.0
         self._last_error = ""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -150,7 +156,7 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each export that completes. An error delays the events, and never ends the watch."""
         while not await self._load_state():
-            await asyncio.sleep(ERROR_PAUSE)
+            await asyncio.sleep(TICK)
         next_poll_at = time.time()
         while True:
             try:
@@ -166,7 +172,9 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
             rejoin_at = time.time() + REJOIN_INTERVAL
             with joined(options, watch) as poller:
                 while watch.next_poll_at < math.inf and time.time() < rejoin_at:
-                    for event in await self._events(await self._next_exports(watch, poller)):
+                    if (exports := await self._next_exports(watch, poller)) is not None:
+                        await self._note(exports)
+                    for event in await self._due_events():
                         yield event
             if watch.next_poll_at == math.inf:  # after an error that lasts
                 await asyncio.sleep(ERROR_PAUSE)
@@ -192,7 +200,8 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
     async def _next_exports(self, watch: Watch, poller: Poller) -> list[CdrExport] | None:
         """Return the exports that the next round has read; None if it has failed, or if a moment has passed."""
         try:
-            async with asyncio.timeout(self._tick_at - time.time()):
+            due_at = self._events_at if self._pending else math.inf
+            async with asyncio.timeout(min(self._tick_at, due_at) - time.time()):
                 result = await watch.results.get()
         except TimeoutError:
             await self._tick(watch, poller)
@@ -204,6 +213,8 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
 
     async def _tick(self, watch: Watch, poller: Poller) -> None:
         """Confirm events, and poll at once after a callback."""
+        if time.time() < self._tick_at:
+            return
         self._tick_at = time.time() + TICK
         try:
             if time.time() >= self._confirm_at:
@@ -214,33 +225,46 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
         except FlowrouteError as e:
             self._log_error(str(e))
 
-    async def _events(self, exports: Sequence[CdrExport] | None) -> list[TriggerEvent]:
-        """Mark the exports that have completed since the last round, and return their events, oldest first."""
-        if exports is None:
-            return []
+    async def _note(self, exports: Sequence[CdrExport]) -> None:
+        """Note the exports that have completed since the last round. The first start only marks them."""
         self._in_process = {export.id for export in exports if export.status is ExportStatus.PROCESSING}
         completed = [export for export in reversed(exports) if self._is_news(export)]
-        was_new = self._state.is_new
+        if not self._state.is_new:
+            self._pending.update((export.id, export) for export in completed)
+            if not self._pending:
+                self._last_error = ""
+        elif await self._mark(completed):
+            self.log.info("Watching connection %r from now on.", self.flowroute_conn_id)
+
+    async def _due_events(self) -> list[TriggerEvent]:
+        """Mark the exports whose events are due, and return the events, oldest first."""
+        exports = list(self._pending.values())
+        if time.time() < self._events_at or not exports:
+            return []
+        due = exports[:-1] or exports
+        if not await self._mark(due):
+            return []
+        self._events_at, self._confirm_at = time.time() + GAP, time.time() + CONFIRM_AFTER
+        for export in due:
+            del self._pending[export.id]
+            self.log.info("Export %s is completed.", export.id)
+        return [TriggerEvent(payload_of(export)) for export in due]
+
+    async def _mark(self, exports: Sequence[CdrExport]) -> bool:
         try:
-            if completed or was_new:
-                await self._state.mark(completed, time.time())
+            await self._state.mark(exports, time.time())
         except FlowrouteError as e:
             self._log_error(str(e))
-            return []
+            self._events_at = time.time() + TICK
+            return False
         self._last_error = ""
-        if was_new:
-            self.log.info("Watching connection %r from now on.", self.flowroute_conn_id)
-            return []
-        if completed:
-            self._confirm_at = time.time() + CONFIRM_AFTER
-        for export in completed:
-            self.log.info("Export %s is completed.", export.id)
-        return [TriggerEvent(payload_of(export)) for export in completed]
+        return True
 
     def _is_news(self, export: CdrExport) -> bool:
         return (
             export.is_completed
             and export.id not in self._state.reported
+            and export.id not in self._pending
             and not _is_expired(export)
             and self.matches(export)
         )

@@ -54,6 +54,11 @@ class AssetStateStore:
         return json.loads(value)
 
 
+@pytest.fixture(autouse=True)
+def short_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "GAP", 0.3)
+
+
 @asynccontextmanager
 async def watching(store: Any = None, **arguments: Any):
     """Run a watcher as a triggerer does. Yields the list of its payloads."""
@@ -208,6 +213,30 @@ def test_oldest_export_of_three_pages_may_complete_last(serve):
     assert before == ["450", "1", "225"]
     assert after[0] == "2"
     assert sorted([*before, *after], key=int) == ids(450)
+
+
+@needs_watchers
+def test_last_event_of_a_burst_comes_alone(serve):
+    """Airflow starts no run for an event that arrives while another waits for its run; see GAP."""
+
+    async def scenario():
+        async with watching(store) as payloads:
+            await until(lambda: store.values)
+            account.complete()
+            await until(lambda: payloads)
+            first, began = reported(payloads), time.monotonic()
+            await until(lambda: len(payloads) == 20)
+            took = time.monotonic() - began
+            account.statuses["21"] = "completed"
+            await until(lambda: len(payloads) == 21)
+        return first, took, time.monotonic() - began - took
+
+    account, store = serve(*ids(20)), AssetStateStore()
+    first, until_last, until_next = asyncio.run(scenario())
+
+    assert first == ids(19)
+    assert until_last >= 0.2
+    assert until_next >= 0.2
 
 
 @needs_watchers

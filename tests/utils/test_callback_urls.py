@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -109,7 +110,8 @@ def test_created_export_has_the_url_and_no_field_of_the_task_has_it(flowroute, m
         durable=False,
     )
 
-    operator.execute({"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="create", map_index=-1)})
+    context: Any = {"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="create", map_index=-1)}
+    operator.execute(context)
 
     url = flowroute.exports[-1].callback_url
     assert is_valid_token(token_of(url), "flowroute_default", SECRET)
