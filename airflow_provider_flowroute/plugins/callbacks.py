@@ -14,7 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow.plugins_manager import AirflowPlugin
@@ -49,7 +49,7 @@ class Watched:
     :param asset_ids: the assets whose watchers use the connection.
     """
 
-    secret: str
+    secret: str = field(repr=False)
     asset_ids: tuple[int, ...]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -210,6 +211,40 @@ def test_new_secret_replaces_the_old_one_within_the_reload_interval(server, monk
 
     assert server.post(URL, content=BODY, headers=JSON).status_code == 404
     assert server.post(new_url, content=BODY, headers=JSON).status_code == 200
+
+
+@needs_state
+def test_secret_is_found_in_a_connection_of_the_database(asset_id):
+    """Most connections are there. The process has the context that the API server gives itself."""
+    from airflow.models.connection import Connection
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        stored_connection = Connection(
+            conn_id="flowroute_callbacks",
+            conn_type="flowroute",
+            login="key",
+            password="secret",
+            extra=json.dumps({"callback_secret": SECRET}),
+        )
+        session.add(stored_connection)
+    code = (
+        f"from {callbacks.__name__} import load_watched\n"
+        "print([(name, watched.secret, watched) for name, watched in load_watched().items()])"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "_AIRFLOW_PROCESS_CONTEXT": "server"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        with create_session() as session:
+            session.delete(session.merge(stored_connection))
+
+    assert f"[('flowroute_callbacks', '{SECRET}', Watched(asset_ids=({asset_id},)))]" in done.stdout
 
 
 @needs_state
