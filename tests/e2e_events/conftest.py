@@ -121,7 +121,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Start everything, and wait until all watchers watch."""
     forever = float("inf")
     with (
-        FlowrouteSimulator(calls_per_day=20, processing_seconds=forever, callback_retry_seconds=2) as one,
+        FlowrouteSimulator(
+            calls_per_day=20, processing_seconds=forever, callback_retries=90, callback_retry_seconds=2
+        ) as one,
         FlowrouteSimulator(calls_per_day=20, processing_seconds=forever) as other,
         FlowrouteSimulator(calls_per_day=20, processing_seconds=forever) as third,
     ):
