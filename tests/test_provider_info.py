@@ -66,7 +66,14 @@ def test_all_dag_facing_modules_are_listed():
         for folder in ("hooks", "operators", "sensors", "triggers", "transfers")
         for file in (package / folder).glob("*.py")
         if file.stem
-        not in ("__init__", "base", "poller", "poller_registry", "waits", "daemon_thread")  # these define none
+        not in (
+            "__init__",
+            "base",
+            "poller",
+            "poller_registry",
+            "waits",
+            "daemon_thread",
+        )  # these define none
     }
 
     assert set(modules_of(INFO)) == there
