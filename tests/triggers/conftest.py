@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_flowroute.triggers import events
 from tests.support import connection_json
 from tests.triggers.account import Account, serving_account, threads, until
 
@@ -28,3 +29,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Account]]:
 def no_thread_stays_behind() -> Iterator[None]:
     yield
     asyncio.run(until(lambda: not threads()))
+
+
+@pytest.fixture(autouse=True)
+def short_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the last event of a burst come soon after the others."""
+    monkeypatch.setattr(events, "GAP", 0.3)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from importlib.metadata import version
-from typing import Any
 
 import pytest
 
@@ -19,94 +16,15 @@ from airflow_provider_flowroute.triggers import events
 from airflow_provider_flowroute.triggers.events import CdrExportCompletedEventTrigger
 from airflow_provider_flowroute.utils.watch_state import CALLBACK_KEY
 from tests.support import PARAMETERS, client_of, connection_json
-from tests.triggers.account import Account, a_trigger, event_of, failing, ids, until
-
-AIRFLOW_2 = version("apache-airflow").startswith("2.")
-needs_watchers = pytest.mark.skipif(AIRFLOW_2, reason="Airflow 2 has no watchers.")
-
-
-class AssetStateStore:
-    """The store that Airflow 3.3 gives to a watcher: it keeps JSON."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.fails = False
-
-    def _check(self) -> None:
-        if self.fails:
-            from airflow.sdk.exceptions import AirflowRuntimeError
-            from airflow.sdk.execution_time.comms import ErrorResponse
-
-            raise AirflowRuntimeError(ErrorResponse())
-
-    async def aget(self, key: str, default: Any = None) -> Any:
-        self._check()
-        return json.loads(self.values[key]) if key in self.values else default
-
-    async def aset(self, key: str, value: Any) -> None:
-        self._check()
-        self.values[key] = json.dumps(value)
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What the only watcher of the asset has stored."""
-        [value] = [value for key, value in self.values.items() if key != CALLBACK_KEY]
-        return json.loads(value)
-
-
-@pytest.fixture(autouse=True)
-def short_gap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "GAP", 0.3)
-
-
-@asynccontextmanager
-async def watching(store: Any = None, **arguments: Any):
-    """Run a watcher as a triggerer does. Yields the list of its payloads."""
-    payloads: list[dict[str, Any]] = []
-    trigger = CdrExportCompletedEventTrigger(**{"poke_interval": 0.1, **arguments})
-    trigger.asset_state_store = store
-
-    async def run() -> None:
-        async for event in trigger.run():
-            payloads.append(event.payload)
-
-    task = asyncio.create_task(run())
-    try:
-        yield payloads
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-class Log:
-    """The log of the triggers, which Airflow 3 writes to stdout."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self._capfd, self._text = capfd, ""
-
-    def __call__(self) -> str:
-        self._text += self._capfd.readouterr().out
-        return self._text
-
-    def clear(self) -> None:
-        self()
-        self._text = ""
-
-
-@pytest.fixture
-def logged(capfd: pytest.CaptureFixture[str]) -> Log:
-    return Log(capfd)
-
-
-def reported(payloads: list[dict[str, Any]]) -> list[str]:
-    return [payload["export_id"] for payload in payloads]
-
-
-async def rounds(account: Account, number: int = 2) -> None:
-    """Wait until as many rounds have begun and ended."""
-    seen = len(account.lists)
-    await until(lambda: len(account.lists) > seen + number)
+from tests.triggers.account import a_trigger, event_of, ids, until
+from tests.triggers.watching import (
+    AIRFLOW_2,
+    AssetStateStore,
+    needs_watchers,
+    reported,
+    rounds,
+    watching,
+)
 
 
 @needs_watchers
@@ -316,138 +234,6 @@ def test_filters_select_the_exports_to_report(flowroute, filters, expected):
 
     client = client_of(flowroute)
     assert sorted(asyncio.run(scenario())) == sorted(expected)
-
-
-@needs_watchers
-def test_outage_delays_events_and_ends_no_watch(serve, logged):
-    async def scenario():
-        async with watching(store) as payloads:
-            await until(lambda: store.values)
-            account.instead = failing(503, times=3)
-            account.complete("1")
-            await until(lambda: payloads)
-        return payloads
-
-    account, store = serve("1"), AssetStateStore()
-
-    assert reported(asyncio.run(scenario())) == ["1"]
-    assert "are delayed" in logged()
-
-
-@needs_watchers
-def test_watch_continues_with_the_new_keys_of_the_connection(serve, monkeypatch, logged):
-    async def scenario():
-        async with watching(store) as payloads:
-            await until(lambda: store.values)
-            account.instead = failing(401, on=lambda request: True)
-            account.complete("1")
-            await until(lambda: "are delayed" in logged())
-            keys = json.loads(connection_json(account.url)) | {"password": "the-new-secret-key"}
-            monkeypatch.setenv("AIRFLOW_CONN_FLOWROUTE_DEFAULT", json.dumps(keys))
-            account.instead = lambda answer, request: False
-            await until(lambda: payloads)
-        return payloads
-
-    monkeypatch.setattr(events, "ERROR_PAUSE", 0.2)
-    account, store = serve("1"), AssetStateStore()
-
-    assert reported(asyncio.run(scenario())) == ["1"]
-
-
-@needs_watchers
-def test_watch_waits_for_a_connection_that_does_not_exist_yet(serve, monkeypatch, logged):
-    async def scenario():
-        store = AssetStateStore()
-        async with watching(store, flowroute_conn_id="later") as payloads:
-            await until(lambda: "are delayed" in logged())
-            monkeypatch.setenv("AIRFLOW_CONN_LATER", connection_json(account.url))
-            await until(lambda: store.values)
-            account.complete("1")
-            await until(lambda: payloads)
-        return payloads
-
-    monkeypatch.setattr(events, "ERROR_PAUSE", 0.2)
-    account = serve("1")
-
-    assert reported(asyncio.run(scenario())) == ["1"]
-
-
-@needs_watchers
-def test_invalid_list_stops_no_wait_of_the_connection(serve, monkeypatch, logged):
-    """The watcher tries again, while the waits poll by ID."""
-
-    def invalid_list(answer, request):
-        if request.export_id is None:
-            answer.send(200, {"data": "none"})
-        return request.export_id is None
-
-    async def scenario():
-        async with watching(store) as payloads:
-            await until(lambda: store.values)
-            account.instead = invalid_list
-            await until(lambda: "has no list of data" in logged())
-            wait = asyncio.create_task(event_of(a_trigger("1", wait=0.3)))
-            account.complete("1")
-            event = await wait
-            account.instead = lambda answer, request: False
-            await until(lambda: payloads)
-        return event, payloads
-
-    monkeypatch.setattr(events, "ERROR_PAUSE", 0.2)
-    account, store = serve("1"), AssetStateStore()
-    event, payloads = asyncio.run(scenario())
-
-    assert event["status"] == "completed"
-    assert reported(payloads) == ["1"]
-
-
-@needs_watchers
-@pytest.mark.skipif(version("apache-airflow") < "3.3", reason="This Airflow has no store.")
-def test_event_that_cannot_be_marked_comes_once_it_can(serve, logged):
-    """Otherwise it would come again after a restart."""
-
-    async def scenario():
-        async with watching(store) as payloads:
-            await until(lambda: store.values)
-            store.fails = True
-            account.complete("1")
-            await until(lambda: "cannot use the state store" in logged())
-            await rounds(account)
-            assert not payloads
-            store.fails = False
-            await until(lambda: payloads)
-            await rounds(account)
-        return payloads
-
-    account, store = serve("1"), AssetStateStore()
-
-    assert reported(asyncio.run(scenario())) == ["1"]
-
-
-@needs_watchers
-def test_kill_within_seconds_of_an_event_names_it_in_the_log(serve, monkeypatch, logged):
-    """Airflow stores an event up to a second after the trigger gave it."""
-
-    async def scenario(until_confirmed: bool):
-        async with watching(store) as payloads:
-            await until(lambda: store.values)
-            account.complete("1" if until_confirmed else "2")
-            await until(lambda: payloads)
-            if until_confirmed:
-                await until(lambda: not store.state["unconfirmed"])
-        logged.clear()
-        async with watching(store):
-            await rounds(account)
-
-    monkeypatch.setattr(events, "CONFIRM_AFTER", 0.2)
-    monkeypatch.setattr(events, "TICK", 0.1)
-    account, store = serve("1", "2"), AssetStateStore()
-
-    asyncio.run(scenario(until_confirmed=True))
-    assert "may not have stored" not in logged()
-    monkeypatch.setattr(events, "CONFIRM_AFTER", 60)
-    asyncio.run(scenario(until_confirmed=False))
-    assert "while it reported exports: 2.\n" in logged()
 
 
 @needs_watchers
