@@ -204,7 +204,7 @@ def test_report_is_written_before_the_task_fails(lake):
     [
         ({"path": "cdrs/{date}.parquet"}, "not absolute"),
         ({"report_path": "report.html"}, "not absolute"),
-        ({"timezone": "Mars/Olympus"}, "no time zone"),
+        ({"timezone": "Mars/Olympus"}, "no such time zone"),
         ({"start": END}, "The window is empty"),
         ({"end": "{broken"}, "is not a date and time"),
         ({"export_id": " "}, "is not the ID of an export"),
