@@ -70,10 +70,7 @@ ui: $(INSTALLED) ## Run the same pipeline in Airflow's web interface; Ctrl-C sto
 	@$(BIN)/python scripts/ui.py --port $(PORT) --simulator-port $(SIMULATOR_PORT)
 
 test: .venv-$(NEWEST)$(SUFFIX)/.installed ## Run the tests on the newest Airflow, with coverage
-	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage erase
-	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE='-m coverage run'
-	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage combine --quiet
-	@.venv-$(NEWEST)$(SUFFIX)/bin/python -m coverage report
+	@$(MAKE) --no-print-directory test-one AIRFLOW=$(NEWEST) COVERAGE=--cov
 
 test-all: $(AIRFLOWS:%=.venv-%$(SUFFIX)/.installed) ## Run the tests on each supported Airflow
 	@for airflow in $(filter-out $(NEWEST),$(AIRFLOWS)); do \
@@ -83,7 +80,7 @@ test-all: $(AIRFLOWS:%=.venv-%$(SUFFIX)/.installed) ## Run the tests on each sup
 
 test-one: $(INSTALLED) ## Run the tests on the Airflow that AIRFLOW names
 	@echo "Tests on Airflow $(AIRFLOW), $$($(BIN)/python --version)"
-	@$(BIN)/python $(COVERAGE) -m pytest --numprocesses $(PROCESSES) --dist worksteal $(TEST_ARGS)
+	@$(BIN)/python -m pytest $(COVERAGE) --numprocesses $(PROCESSES) --dist worksteal $(TEST_ARGS)
 
 test-airflow: $(INSTALLED) ## Run the tests that depend on Airflow, on the Airflow that AIRFLOW names
 	@$(MAKE) --no-print-directory test-one TEST_ARGS='$(INDEPENDENT:%=--ignore=tests/%) $(TEST_ARGS)'

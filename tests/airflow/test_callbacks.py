@@ -277,10 +277,11 @@ def test_plugin_costs_other_processes_at_most_20_ms():
         milliseconds, *modules = done.stdout.split()
         return float(milliseconds), {name.partition(".")[0] for name in modules}
 
-    measured = [measure() for _ in range(3)]
+    milliseconds, modules = measure()
 
-    assert min(milliseconds for milliseconds, _ in measured) <= 20
-    assert not {"fastapi", "starlette", "requests", "sqlalchemy"} & measured[0][1]
+    assert not {"fastapi", "starlette", "requests", "sqlalchemy"} & modules
+    # Again if the machine was busy.
+    assert milliseconds <= 20 or any(measure()[0] <= 20 for _ in range(3))
 
 
 def test_plugin_mounts_the_receiver_on_airflow_3_3_and_later():

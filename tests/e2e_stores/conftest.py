@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -35,6 +36,9 @@ def server(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 @pytest.fixture
 def store(server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store with an empty bucket, which Airflow reaches through ``store.proxy``."""
+    # Airflow keeps the file system of a connection, and other tests use the same ID for another server.
+    for name in ("airflow.sdk.io.store", "airflow.io.store"):
+        getattr(sys.modules.get(name), "_STORE_CACHE", {}).clear()
     store = server()
     with proxy_for(store.port) as store.proxy:
         connect(monkeypatch, store, store.connection(store.proxy.port))

@@ -1,4 +1,4 @@
-"""The page on the simulator lists what the simulator has."""
+"""The pages on the simulator and on commands list what the simulator has."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ import pytest
 from airflow_provider_flowroute.simulator.cli import main
 from airflow_provider_flowroute.simulator.faults import KINDS
 
-LINES = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text().splitlines()
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def lines_of(page: str) -> list[str]:
+    return (DOCS / page).read_text().splitlines()
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_fault_is_documented_with_its_requests_and_options(name: str) -> None:
     """The table in the documentation has the default request, the other requests and the options."""
-    [row] = [line for line in LINES if line.startswith(f"| `{name}` |")]
+    [row] = [line for line in lines_of("simulator.md") if line.startswith(f"| `{name}` |")]
     default_on, other_on, options = (cell.strip() for cell in row.split("|")[2:5])
     kind = KINDS[name]
     documented = [
@@ -29,7 +33,7 @@ def test_fault_is_documented_with_its_requests_and_options(name: str) -> None:
 
 
 def test_every_option_of_the_command_is_documented_with_its_default() -> None:
-    rows = {line for line in LINES if line.startswith("| `--")}
+    rows = {line for line in lines_of("cli.md") if line.startswith("| `--")}
     for option in main.params:
         assert isinstance(option, click.Option)
         [row] = [row for row in rows if re.search(rf"`{option.opts[0]}\b[^`]*`", row)]
