@@ -25,7 +25,7 @@ from airflow_provider_flowroute.triggers.cdr_export import client_options
 from airflow_provider_flowroute.triggers.poller import Poller
 from airflow_provider_flowroute.triggers.poller_registry import joined
 from airflow_provider_flowroute.triggers.waits import Watch
-from airflow_provider_flowroute.utils.watch_state import WatchState
+from airflow_provider_flowroute.utils.watch_state import WatchState, expiry_of
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
@@ -55,8 +55,6 @@ GAP = 3.0
 REJOIN_INTERVAL = 600.0
 #: Seconds until a watcher tries again after an error that lasts, such as refused keys.
 ERROR_PAUSE = 60.0
-#: Seconds after which an export whose expiry is unknown is taken as expired. A file lives for three days.
-MAX_AGE = timedelta(days=4)
 
 
 class CdrExportCompletedEventTrigger(BaseEventTrigger):
@@ -306,8 +304,7 @@ def payload_of(export: CdrExport) -> dict[str, str | int | None]:
 
 def _is_expired(export: CdrExport) -> bool:
     """Return whether the export's file is gone, or will never come."""
-    since = export.created_at or export.requested_at
-    expires_at = export.expires_at or (since and since + MAX_AGE)
+    expires_at = expiry_of(export)
     return expires_at is not None and expires_at <= datetime.now(UTC)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_flowroute.cdr.export import CdrExport
@@ -19,6 +20,17 @@ log = logging.getLogger(__name__)
 #: The prefixes of the keys in the asset's state store. Never rename one: a watcher restarts after an upgrade.
 REPORTED_KEY = "flowroute_reported"
 CALLBACK_KEY = "flowroute_callback"
+#: Time after which an export whose expiry is unknown is taken as expired. A file lives for three days.
+MAX_AGE = timedelta(days=4)
+
+
+def expiry_of(export: CdrExport) -> datetime | None:
+    """Return when the file of an export expires; None if Flowroute returns no time of the export.
+
+    :param export: the export.
+    """
+    since = export.created_at or export.requested_at
+    return export.expires_at or (since and since + MAX_AGE)
 
 
 class WatchState:
@@ -67,9 +79,8 @@ class WatchState:
         :param now: the current time, in seconds since the epoch.
         :raises FlowrouteError: the store cannot be written; nothing is marked.
         """
-        marked = {
-            export.id: export.expires_at.timestamp() if export.expires_at else 0.0 for export in exports
-        }
+        expiries = {export.id: expiry_of(export) for export in exports}
+        marked = {name: expiry.timestamp() if expiry else 0.0 for name, expiry in expiries.items()}
         kept = {name: expiry for name, expiry in self.reported.items() if not 0 < expiry <= now}
         # What was complete before the first start is only marked: no event follows.
         await self._save(kept | marked, [] if self.is_new else [*self.unconfirmed, *marked])
