@@ -25,6 +25,8 @@ _PREFIX = "flowroute."
 TAIL_BYTES = 64 * 1024
 #: The length of the footer (little-endian) and the magic bytes are the end of each Parquet file.
 _LENGTH_BYTES, _MAGIC = 4, b"PAR1"
+#: The schemes whose file systems read the last bytes of a file with one request. Others must ask for its size first.
+_SUFFIX_READS = frozenset({"s3", "s3a", "s3n", "gs", "gcs"})
 
 
 @dataclass(frozen=True)
@@ -93,42 +95,74 @@ def _window_values(prefix: str, window: Window | None) -> dict[str, str]:
 def read_footer(path: ObjectStoragePath) -> Footer | None:
     """Read the footer of a landed file, with at most three requests: its size, its end, and a longer end if needed.
 
+    On S3 and Google Cloud Storage, the size needs no request.
+
     :param path: a Parquet file, on a local disk or in object storage.
     :return: None if there is no such file, or if this package did not write it.
     :raises CdrExportLandingError: the file cannot be read.
     """
-    file_system: Any = path.fs
     try:
-        file_system.invalidate_cache(path.path)  # another process may have replaced the file
-        size = int(file_system.info(path.path)["size"])
-        tail = _read_end(file_system, path.path, size, TAIL_BYTES)
-        if tail[-len(_MAGIC) :] != _MAGIC:
+        size = None if path.protocol in _SUFFIX_READS else _size_of(path)
+        tail = _read_end(path, size, TAIL_BYTES)
+        if size is None and not tail.endswith(
+            _MAGIC
+        ):  # some servers of S3's API return other bytes for a suffix
+            size = _size_of(path)
+            tail = _read_end(path, size, TAIL_BYTES)
+        if not tail.endswith(_MAGIC):
             return None
         needed = int.from_bytes(tail[-len(_MAGIC) - _LENGTH_BYTES : -len(_MAGIC)], "little")
         needed += _LENGTH_BYTES + len(_MAGIC)
-        if len(tail) < needed <= size:
-            tail = _read_end(file_system, path.path, size, needed)
+        # A file of 64 KiB or less was read completely.
+        if len(tail) == TAIL_BYTES and needed > TAIL_BYTES:
+            tail = _read_end(path, size, needed)
     except (FileNotFoundError, IsADirectoryError):
         return None
     # Everything, because each file system raises the errors of its own HTTP library.
     except Exception as e:  # noqa: BLE001
         error = landing_error(e, f"{path} cannot be read.")
     else:
-        return _parse(tail, size)
+        return _parse(tail)
     raise error  # outside the except block: the chained error would show what is redacted
 
 
-def _read_end(file_system: Any, path: str, size: int, length: int) -> bytes:
-    return bytes(file_system.cat_file(path, start=max(0, size - length), end=size)) if size else b""
+def _size_of(path: ObjectStoragePath) -> int:
+    file_system: Any = path.fs
+    file_system.invalidate_cache()  # another process may have replaced the file
+    return int(file_system.info(path.path)["size"])
 
 
-def _parse(tail: bytes, size: int) -> Footer | None:
+def _read_end(path: ObjectStoragePath, size: int | None, length: int) -> bytes:
+    file_system: Any = path.fs
+    if size is None:
+        try:
+            return bytes(file_system.cat_file(path.path, start=-length))
+        # Everything, as above: an empty object has no last byte, and the read of it fails.
+        except Exception:
+            if _size_of(path):
+                raise
+            return b""
+    return bytes(file_system.cat_file(path.path, start=max(0, size - length), end=size)) if size else b""
+
+
+def _parse(tail: bytes) -> Footer | None:
     """Parse the end of a Parquet file; return None if it is another program's."""
     try:
         metadata = pq.read_metadata(pa.BufferReader(_MAGIC + tail))
     except (pa.ArrowException, ValueError):
         return None
-    return footer_of(metadata, size)
+    return footer_of(metadata, _size_by(metadata))
+
+
+def _size_by(metadata: pq.FileMetaData) -> int:
+    """Return the bytes of a file whose footer follows its last column, as in the files of this package."""
+    end = len(_MAGIC)
+    if metadata.num_row_groups:
+        row_group = metadata.row_group(metadata.num_row_groups - 1)
+        column = row_group.column(row_group.num_columns - 1)
+        start = column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset
+        end = start + column.total_compressed_size
+    return int(end + metadata.serialized_size + _LENGTH_BYTES + len(_MAGIC))
 
 
 def footer_of(metadata: pq.FileMetaData, size: int = 0) -> Footer | None:

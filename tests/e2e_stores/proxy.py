@@ -98,9 +98,8 @@ class Handler(BaseHTTPRequestHandler):
             if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
         is_head = self.command == "HEAD"
-        self.send_header(
-            "Content-Length", answer.headers.get("Content-Length", "0") if is_head else str(len(answer.body))
-        )
+        lengths = [value for name, value in answer.headers.items() if name.lower() == "content-length"]
+        self.send_header("Content-Length", lengths[0] if is_head and lengths else str(len(answer.body)))
         self.end_headers()
         self.wfile.write(b"" if is_head else answer.body)
 
