@@ -28,6 +28,8 @@ with DAG(
     start_date=datetime(2019, 6, 25, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    # Unpause it when the daily DAG has landed some days.
+    is_paused_upon_creation=True,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     params={"days": Param(7, type="integer", minimum=1, maximum=92, description="Days to look back.")},
     tags=["flowroute", "example"],

@@ -31,6 +31,8 @@ def flowroute_on_completion() -> None:
         dag_id="flowroute_on_completion",
         schedule=[completed_exports],
         start_date=datetime(2019, 1, 1, tzinfo=UTC),
+        # Unpause it to watch the account.
+        is_paused_upon_creation=True,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
         tags=["flowroute", "example"],
         doc_md=__doc__,

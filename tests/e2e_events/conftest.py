@@ -143,6 +143,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             by_callback.airflow = by_watcher.airflow = airflow
             made = World(airflow, by_callback, by_watcher, third, lake)
             made.wait_for_api_server()
+            example = "flowroute_on_completion"
+            wait_for(
+                lambda: airflow.query("SELECT 1 FROM dag WHERE dag_id = :example", example=example),
+                "the example is parsed",
+            )
+            airflow.run("dags", "unpause", example)
             wait_for(
                 lambda: len(airflow.query("SELECT 1 FROM asset_state_store")) >= 3, "all watchers watch", 120
             )

@@ -62,7 +62,7 @@ def test_the_logs_show_each_step_in_order_and_no_other_line(pages: Any, ui: Any)
             "expected 2019-06-25T00:00:00+00:00/2019-06-26T00:00:00+00:00 (passed)",
             f"INFO - Check of export {export_id}: cdr_id none, expected 0 (not checked: older files have no column "
             "cdr_id)",
-            f"INFO - Landed export {export_id}: 1 call, 0.50 billed minutes, 0.00474784 USD, 553 bytes at "
+            f"INFO - Landed export {export_id}: 1 call, 0.50 billed minutes, 0.00474784 USD, 553 bytes in 1 file at "
             "s3://aws_default@my-lake/cdrs/2019-06-25.csv.",
         ],
     }
