@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 
 LIMIT = 0.15
-ROUNDS = 15
+ROUNDS = 9
 AIRFLOW = version("apache-airflow")
 BASE = (
     "from airflow.models.baseoperator import BaseOperator"
