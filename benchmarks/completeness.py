@@ -1,6 +1,6 @@
 """Measure the check of a year: 366 day files in an S3 server on this machine.
 
-    python benchmarks/completeness.py
+python benchmarks/completeness.py
 """
 
 from __future__ import annotations
