@@ -34,13 +34,15 @@ else:
         from airflow.triggers.base import BaseEventTrigger
     except ImportError:  # Airflow 2, which imports this module too
 
-        class BaseEventTrigger(BaseTrigger):
+        class _BaseEventTrigger(BaseTrigger):
             def __init__(self) -> None:
                 raise NotImplementedError(
                     "CdrExportCompletedEventTrigger needs Airflow 3.\n"
                     "Airflow 2 has no AssetWatcher.\n"
                     "Use CdrExportSensor to wait for an export, or upgrade Airflow."
                 )
+
+        BaseEventTrigger = _BaseEventTrigger
 
 
 #: Seconds between two looks at the asset's state store: for a callback, and to confirm events.

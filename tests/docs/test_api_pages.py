@@ -19,7 +19,9 @@ REFERENCE = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
 def classes(module: str) -> list[str]:
     """Return the public classes that a module defines."""
     members = inspect.getmembers(importlib.import_module(module), inspect.isclass)
-    return [name for name, value in members if value.__module__ == module and not name.startswith("_")]
+    return [
+        name for name, value in members if value.__module__ == module and not value.__name__.startswith("_")
+    ]
 
 
 @pytest.mark.parametrize("module", modules_of(INFO))
