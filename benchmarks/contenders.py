@@ -26,7 +26,7 @@ from iceberg_table import iceberg, iceberg_unchanged
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.columns import COLUMNS, MONEY, SECONDS, TIMES
 from airflow_provider_flowroute.landing.csv_stream import CsvStream
-from airflow_provider_flowroute.landing.partitions import stage_days
+from airflow_provider_flowroute.landing.partitions import days_of, stage_days
 from airflow_provider_flowroute.landing.pipeline import stage
 
 #: A contender returns its work. Everything is imported before the work starts.
@@ -54,7 +54,7 @@ def day_files(url: str, export_id: str, out: Path) -> _Work:
     def work() -> None:
         export = client.get_cdr_export(export_id)
         with client.open_cdr_export(export) as download:
-            result, files = stage_days(export, download, folder, "UTC")
+            result, files = stage_days(export, download, folder, days_of(export, "UTC"))
         assert not result.mismatches, result.mismatches
         assert sum(file.totals.rows for file in files) == export.num_calls
         for file in files:
@@ -92,7 +92,7 @@ def if_changed(url: str, export_id: str, out: Path, *, compares: bool) -> _Work:
         assert not differing_figures(export, totals)
         if compares:
             with client.open_cdr_export(export) as download:
-                _, files = stage_days(export, download, new, "UTC")
+                _, files = stage_days(export, download, new, days_of(export, "UTC"))
             staged = [
                 targets.Staged(target, file.path, file.totals)
                 for target, file in zip(landed, files, strict=True)

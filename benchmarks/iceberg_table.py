@@ -31,7 +31,8 @@ def _load_table(out: Path) -> Table:
 def iceberg(url: str, export_id: str, out: Path) -> Callable[[], None]:
     """Land the file with this package in a table."""
     from airflow_provider_flowroute.cdr.columns import COLUMNS
-    from airflow_provider_flowroute.landing.iceberg import replace_window, stage_utc_days
+    from airflow_provider_flowroute.landing.iceberg import replace_window, utc_days_of
+    from airflow_provider_flowroute.landing.partitions import stage_days
 
     client = FlowrouteClient("key", "secret", url)
     _load_table(out)  # imports the catalog, and creates the table
@@ -42,7 +43,7 @@ def iceberg(url: str, export_id: str, out: Path) -> Callable[[], None]:
         table = _load_table(out)
         with tempfile.TemporaryDirectory(dir=out.parent) as directory:
             with client.open_cdr_export(export) as download:
-                result, days = stage_utc_days(export, download, Path(directory), export.window)
+                result, days = stage_days(export, download, Path(directory), utc_days_of(export.window))
             assert not result.mismatches, result.mismatches
             files = [day.path for day in days if day.totals.rows]
             replace_window(table, export.window, files, COLUMNS, footer_metadata(export, result))

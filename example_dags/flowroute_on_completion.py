@@ -1,4 +1,4 @@
-"""Load each export when it completes, whoever created it: another DAG, a program, or a user of Flowroute's portal.
+"""Load each export when it completes: of another DAG, of a program, or of a user of Flowroute's portal.
 
 Copy this file into your DAGs folder. It needs Airflow 3, the connection ``flowroute_default`` and the extra
 ``landing``, and writes below the path in the Airflow variable ``flowroute_lake``.

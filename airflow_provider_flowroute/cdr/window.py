@@ -139,9 +139,9 @@ class Window:
         :param zone: the time zone of the days. A day has 23 to 25 hours when clocks change.
         """
         day = self.start.astimezone(zone).date()
-        while (start := _midnight(day, zone)) < self.end:
+        while (start := midnight(day, zone)) < self.end:
             following = day + timedelta(days=1)
-            end = _midnight(following, zone)
+            end = midnight(following, zone)
             if start < end:  # Samoa left out a day when it moved to the other side of the date line
                 yield day, Window(start, end)
             day = following
@@ -150,6 +150,10 @@ class Window:
         return f"{format_instant(self.start)} .. {format_instant(self.end)} UTC"
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Return the first instant of a day. Where a clock change skips midnight, that is a later time of day."""
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the first instant of a day, in UTC. Where a clock change skips midnight, that is a later time of day.
+
+    :param day: the day.
+    :param zone: the time zone of the day.
+    """
     return datetime.combine(day, time.min, zone).astimezone(UTC)

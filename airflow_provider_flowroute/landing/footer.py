@@ -25,7 +25,7 @@ _PREFIX = "flowroute."
 TAIL_BYTES = 64 * 1024
 #: The length of the footer (little-endian) and the magic bytes are the end of each Parquet file.
 _LENGTH_BYTES, _MAGIC = 4, b"PAR1"
-#: The schemes whose file systems read the last bytes of a file with one request. Others must ask for its size first.
+#: The schemes whose file systems read the last bytes of a file with one request. Others need its size first.
 _SUFFIX_READS = frozenset({"s3", "s3a", "s3n", "gs", "gcs"})
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,7 +25,6 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from pyiceberg.transforms import DayTransform, MonthTransform, YearTransform
 
-from airflow_provider_flowroute.api.download import ResumableDownload
 from airflow_provider_flowroute.cdr.columns import (
     COLUMNS,
     MONEY,
@@ -33,16 +33,11 @@ from airflow_provider_flowroute.cdr.columns import (
     SECONDS,
     TIMES,
 )
-from airflow_provider_flowroute.cdr.export import CdrExport
 from airflow_provider_flowroute.cdr.window import Window, zone_of
 from airflow_provider_flowroute.exceptions import CdrExportLandingError, FlowrouteError, FlowrouteValueError
 from airflow_provider_flowroute.landing.arrow import read_parquet
-from airflow_provider_flowroute.landing.csv_stream import Header
 from airflow_provider_flowroute.landing.footer import Footer, parse_metadata
-from airflow_provider_flowroute.landing.partitions import DayFile, DayPartitions
-from airflow_provider_flowroute.landing.pipeline import stage_parquet
 from airflow_provider_flowroute.landing.publish import landing_error
-from airflow_provider_flowroute.landing.reconciliation import Reconciliation
 
 #: How much of a file an upload copies at a time, in bytes.
 _COPY_BYTES = 8 << 20
@@ -154,31 +149,15 @@ def has_calls(table: Table, window: Window) -> bool:
         return "start_time" in table.schema().column_names and scan.to_arrow().num_rows > 0
 
 
-def stage_utc_days(
-    export: CdrExport, download: ResumableDownload, directory: Path, window: Window
-) -> tuple[Reconciliation, list[DayFile]]:
-    """Write an export's rows to one local Parquet file for each UTC day, and reconcile them with the export.
+def utc_days_of(window: Window) -> Mapping[date, Window]:
+    """Return the UTC days of a window. The first and the last can be a part of a day.
 
-    :param export: the export as Flowroute describes it.
-    :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
-    :param directory: an empty folder.
-    :param window: the window of the export. It can begin and end within a day.
-    :return: the reconciliation, and the files. Rows outside the window are in no file.
-    :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
-    :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
+    :param window: the window of an export.
     """
-    days = {
+    return {
         day: Window(max(whole.start, window.start), min(whole.end, window.end))
         for day, whole in window.days(zone_of("UTC"))
     }
-    partitions: list[DayPartitions] = []
-
-    def open_partitions(header: Header) -> DayPartitions:
-        partitions.append(DayPartitions(header, directory, days))
-        return partitions[0]
-
-    result = stage_parquet(export, download, open_partitions)
-    return result, partitions[0].files()
 
 
 def replace_window(

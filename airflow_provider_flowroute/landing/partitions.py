@@ -39,7 +39,7 @@ class DayFile:
     """The staged file of one day.
 
     :param day: the day in the time zone of the partitions.
-    :param window: from the day's first instant to that of the next day, in UTC: 23 to 25 hours.
+    :param window: of the file: the day, or a part of it if the export's window begins or ends within the day.
     :param path: the local file.
     :param totals: the totals of the file.
     """
@@ -80,26 +80,24 @@ def stage_days(
     export: CdrExport,
     download: ResumableDownload,
     directory: Path,
-    timezone: str,
+    days: Mapping[date, Window],
     *,
     progress_interval: float = PROGRESS_INTERVAL,
 ) -> tuple[Reconciliation, list[DayFile]]:
     """Write an export's rows to one local Parquet file for each day, and reconcile them with the export as a whole.
 
-    The rows can be in any order. Each day of the window has a file, also a day without calls.
+    The rows can be in any order. Each day has a file, also a day without calls.
 
     :param export: the export as Flowroute describes it.
     :param download: its file, from :meth:`FlowrouteClient.open_cdr_export`.
     :param directory: an empty folder. Do not publish its files before the result is known to be good.
-    :param timezone: the time zone of the days.
+    :param days: each day and its window, without gaps; see :func:`days_of`.
     :param progress_interval: seconds between two lines about the progress in the log.
     :return: the reconciliation, and the files in the order of their days. Rows that belong to no day are in no file:
         see :attr:`Reconciliation.unassigned`.
-    :raises FlowrouteValueError: the export does not hold complete days.
     :raises CdrExportIntegrityError: the gzip stream is incomplete or damaged.
     :raises CdrExportFormatError: the header, a record or a value does not have the documented format.
     """
-    days = days_of(export, timezone)
     partitions: list[DayPartitions] = []
 
     def open_partitions(header: Header) -> DayPartitions:

@@ -233,31 +233,32 @@ class _Count:
 
 @contextmanager
 def threaded_map(
-    function: Callable[[_In], _Out], items: Iterable[_In], ahead: int
+    function: Callable[[_In], _Out], items: Iterable[_In], ahead: int, threads: int = 1
 ) -> Iterator[Iterator[_Out]]:
-    """Apply a function to each item in one thread, and hold up to ``ahead`` results until they are used.
+    """Apply a function to each item in threads, and hold up to ``ahead`` results, in order, until they are used.
 
     From Python 3.14 on ``Executor.map(buffersize=...)`` does this.
 
-    :param function: applied to one item after the other.
+    :param function: applied to each item.
     :param items: read in the thread that uses the results.
     :param ahead: at least 1.
+    :param threads: with one, an item starts when the item before it is done.
     """
 
     def results() -> Iterator[_Out]:
         for item in items:
-            pending.append(thread.submit(function, item))
+            pending.append(pool.submit(function, item))
             if len(pending) == ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
     pending: deque[Future[_Out]] = deque()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="flowroute-landing")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="flowroute-landing")
     try:
         yield results()
     finally:
-        thread.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Progress:

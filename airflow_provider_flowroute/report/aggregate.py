@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from airflow_provider_flowroute.landing.arrow import schema_of
+from airflow_provider_flowroute.landing.pipeline import threaded_map
 from airflow_provider_flowroute.report.data import Figures
 
 #: The fees of a call. They add up to its ``total_cost``.
@@ -178,15 +178,11 @@ def _tables(
     def read(row_group: ds.ParquetFileFragment) -> pa.Table:
         return row_group.to_table(schema=SCHEMA, columns=list(COLUMNS), filter=selected)
 
-    pending: deque[Future[pa.Table]] = deque()
-    with ThreadPoolExecutor(_READ_AHEAD, thread_name_prefix="flowroute-report") as threads:
-        for fragment in fragments:
-            for row_group in fragment.split_by_row_group(selected, schema=SCHEMA):
-                pending.append(threads.submit(read, row_group))
-                if len(pending) == _READ_AHEAD:
-                    yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    row_groups = chain.from_iterable(
+        fragment.split_by_row_group(selected, schema=SCHEMA) for fragment in fragments
+    )
+    with threaded_map(read, row_groups, _READ_AHEAD, threads=_READ_AHEAD) as tables:
+        yield from tables
 
 
 def _direction(row: dict[str, Any]) -> str:
@@ -196,10 +192,3 @@ def _direction(row: dict[str, Any]) -> str:
 
 def _figures(row: dict[str, Any]) -> Figures:
     return Figures(row["calls"], row["total_cost"] or Decimal(0), row["billed_duration"] or 0)
-
-
-def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Return the first instant of a day in a zone. In some zones a day can begin at 01:00."""
-    local = datetime(day.year, day.month, day.day, tzinfo=zone)
-    # A time that the clocks skip converts to UTC and back to the first time after the gap.
-    return local.astimezone(UTC).astimezone(zone)

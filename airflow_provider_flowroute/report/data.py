@@ -185,10 +185,6 @@ class ReportData:
         ordered = [*DIRECTIONS, *sorted(names.difference(DIRECTIONS))]
         return {name: add_up(day.figures.get(name, Figures()) for day in self.days) for name in ordered}
 
-    def days_in(self, *states: DayState) -> list[date]:
-        """Return the days that have one of these states."""
-        return [day.date for day in self.days if day.state in states]
-
     @property
     def incomplete_days(self) -> list[date]:
         """The days that are not landed and reconciled."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias, Union, cast
 from zoneinfo import ZoneInfo
 
@@ -16,11 +16,11 @@ import pyarrow.dataset as ds
 from pyarrow.fs import FSSpecHandler, LocalFileSystem, PyFileSystem
 from upath import UPath
 
-from airflow_provider_flowroute.cdr.window import Window
+from airflow_provider_flowroute.cdr.window import Window, midnight
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.footer import Footer, footer_of
 from airflow_provider_flowroute.landing.publish import is_local
-from airflow_provider_flowroute.report.aggregate import FORMAT, SCHEMA, midnight
+from airflow_provider_flowroute.report.aggregate import FORMAT, SCHEMA
 from airflow_provider_flowroute.report.data import DayState
 
 if TYPE_CHECKING:
@@ -180,27 +180,26 @@ def files_by_day(files: Iterable[LandedFile], zone: ZoneInfo) -> Mapping[date, S
     return days
 
 
-def day_state(start: datetime, end: datetime, files: Sequence[LandedFile]) -> DayState:
+def day_state(day: Window, files: Sequence[LandedFile]) -> DayState:
     """Return the state of a day.
 
-    :param start: its first instant.
-    :param end: the first instant of the next day.
+    :param day: the window of the day.
     :param files: those that may have a part of it.
     """
-    landed = [(file.window, file.checks) for file in files if file.window and file.is_in(start, end)]
+    landed = [(file.window, file.checks) for file in files if file.window and file.is_in(day.start, day.end)]
     if not landed:
         return DayState.MISSING
     landed.sort(key=lambda item: item[0].start)
-    covered_to, overlap, gap = start.astimezone(UTC), False, False
+    covered_to, overlap, gap = day.start, False, False
     for window, _ in landed:
-        begins = max(window.start, start)
+        begins = max(window.start, day.start)
         gap |= begins > covered_to
         overlap |= begins < covered_to
         covered_to = max(covered_to, window.end)
     results = [passed for _, checks in landed for passed in checks or (None,)]
     if overlap:
         return DayState.OVERLAP
-    if gap or covered_to < end:
+    if gap or covered_to < day.end:
         return DayState.PARTIAL
     if False in results:
         return DayState.MISMATCH

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 from upath import UPath
 
-from airflow_provider_flowroute.cdr.window import zone_of
+from airflow_provider_flowroute.cdr.window import Window, midnight, zone_of
 from airflow_provider_flowroute.exceptions import FlowrouteValueError
 from airflow_provider_flowroute.landing.publish import publish, staging_folder
-from airflow_provider_flowroute.report.aggregate import add_up_calls, midnight
+from airflow_provider_flowroute.report.aggregate import add_up_calls
 from airflow_provider_flowroute.report.data import Day, Failure, Figures, Group, ReportData
 from airflow_provider_flowroute.report.outliers import find_outliers
 from airflow_provider_flowroute.report.previous import read_previous
@@ -85,21 +85,22 @@ def read_report_data(
     _check_order(first, last)
     assert first is not None
     assert last is not None
-    begin, finish = midnight(first, zone), midnight(last, zone)
+    begin, finish = (midnight(day, zone).astimezone(zone) for day in (first, last))
     used = [file for file in files if file.is_in(begin, finish)]
     sums = add_up_calls([file.fragment for file in used], begin, finish)
     by_day: dict[date, dict[str, Figures]] = defaultdict(dict)
     for (day, direction), figures in sums.days.items():
         by_day[day][direction] = figures
     landed = files_by_day(used, zone)
-    days = []
-    for number in range((last - first).days):
-        day = first + timedelta(days=number)
-        # In UTC, because a difference within one zone ignores that the clocks change.
-        opens, closes = (midnight(day + timedelta(days=more), zone).astimezone(UTC) for more in (0, 1))
-        hours = (closes - opens) / timedelta(hours=1)
-        if hours:  # Samoa left out a day when it changed sides of the date line
-            days.append(Day(day, hours, day_state(opens, closes, landed.get(day, ())), by_day[day]))
+    days = [
+        Day(
+            day,
+            (window.end - window.start) / timedelta(hours=1),
+            day_state(window, landed.get(day, ())),
+            by_day[day],
+        )
+        for day, window in Window(begin, finish).days(zone)
+    ]
     by_name: dict[tuple[str, str], Figures] = defaultdict(Figures)
     for (_, direction, name), figures in sums.destinations.items():
         by_name[direction, name] += figures

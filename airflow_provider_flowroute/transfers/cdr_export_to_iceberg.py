@@ -144,11 +144,12 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
         from airflow_provider_flowroute.landing import iceberg
         from airflow_provider_flowroute.landing.csv_stream import Header
         from airflow_provider_flowroute.landing.footer import footer_metadata
+        from airflow_provider_flowroute.landing.partitions import stage_days
 
         assert self._landing is not None
         with tempfile.TemporaryDirectory(prefix="flowroute-") as directory:
             with self.client.open_cdr_export(export) as download:
-                result, days = iceberg.stage_utc_days(export, download, Path(directory), window)
+                result, days = stage_days(export, download, Path(directory), iceberg.utc_days_of(window))
             self._landing.result = result
             self._enforce_reconciliation(export, result)
             columns = Header(result.columns).columns
@@ -209,7 +210,7 @@ class CdrExportToIcebergOperator(CdrExportTransferMixin, BaseOperator):
         return export.window
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return the lineage of the landing. OpenLineage also asks for it after a failed landing."""
+        """Return the lineage of the landing. OpenLineage also reads it after a failed landing."""
         return self._landing.openlineage() if self._landing is not None else None
 
 

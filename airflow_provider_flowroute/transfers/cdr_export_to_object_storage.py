@@ -328,13 +328,13 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
     def _stage(
         self, export: CdrExport, folder: Path, targets: Sequence[Target], file_format: str
     ) -> tuple[Reconciliation, list[Staged]]:
-        from airflow_provider_flowroute.landing.partitions import stage_days
+        from airflow_provider_flowroute.landing.partitions import days_of, stage_days
         from airflow_provider_flowroute.landing.pipeline import stage
         from airflow_provider_flowroute.landing.targets import Staged
 
         with self.client.open_cdr_export(export) as download:
             if self.partition_by:
-                result, days = stage_days(export, download, folder, self.timezone)
+                result, days = stage_days(export, download, folder, days_of(export, self.timezone))
                 files = [
                     Staged(target, day.path, day.totals) for target, day in zip(targets, days, strict=True)
                 ]
@@ -343,5 +343,5 @@ class CdrExportToObjectStorageOperator(CdrExportTransferMixin, BaseOperator):
             return result, [Staged(targets[0], folder / "staged.part", result.totals)]
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return the lineage of the landing. OpenLineage also asks for it after a failed landing."""
+        """Return the lineage of the landing. OpenLineage also reads it after a failed landing."""
         return self._landing.openlineage() if self._landing is not None else None

@@ -60,7 +60,7 @@ ERROR_PAUSE = 60.0
 
 
 class CdrExportCompletedEventTrigger(BaseEventTrigger):
-    """Report each CDR export of the account that completes, whoever created it.
+    """Report each CDR export of the account that completes, also those of other programs.
 
     Use it in an ``AssetWatcher``. An event has the export's ID, window, calls, cost and request fingerprint, never its
     link. All watchers and waits of a connection share a poller: it reads the account's list once a round.
@@ -206,10 +206,10 @@ class CdrExportCompletedEventTrigger(BaseEventTrigger):
         except TimeoutError:
             await self._tick(watch, poller)
             return None
-        if isinstance(result, list):
-            return result
-        self._log_error(result[0])
-        return None
+        if isinstance(result, str):
+            self._log_error(result)
+            return None
+        return result
 
     async def _tick(self, watch: Watch, poller: Poller) -> None:
         """Confirm events, and poll at once after a callback."""

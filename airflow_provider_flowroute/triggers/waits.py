@@ -76,8 +76,8 @@ class Watch:
     poke_interval: float
     next_poll_at: float
     needs_next_page: Callable[[Sequence[CdrExport]], bool]
-    #: What each round has read, newest first, or the message of an error and whether the watch needs a new poller.
-    results: asyncio.Queue[list[CdrExport] | tuple[str, bool]] = field(default_factory=asyncio.Queue)
+    #: What each round has read, newest first, or the message of an error.
+    results: asyncio.Queue[list[CdrExport] | str] = field(default_factory=asyncio.Queue)
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
@@ -85,7 +85,6 @@ class Watch:
 
     def update(self, status: str, message: str) -> None:
         """Report an error. After a permanent one, the poller does not poll for this watch any longer."""
-        is_permanent = status in ENDED
-        if is_permanent:
+        if status in ENDED:
             self.next_poll_at = math.inf
-        self.results.put_nowait((message, is_permanent))
+        self.results.put_nowait(message)

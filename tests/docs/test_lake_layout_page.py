@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_flowroute.api.client import FlowrouteClient
 from airflow_provider_flowroute.cdr.window import Window, format_instant
-from airflow_provider_flowroute.landing.partitions import stage_days
+from airflow_provider_flowroute.landing.partitions import days_of, stage_days
 from airflow_provider_flowroute.landing.pipeline import stage
 
 from .test_landing_page import fetch
@@ -29,7 +29,7 @@ def land(client: FlowrouteClient, lake: Path) -> tuple[list[str], list[str]]:
     with client.open_cdr_export(export) as download:
         stage(export, download, lake / "from-2026-11-01.parquet", "parquet")
     with client.open_cdr_export(export) as download:
-        _, files = stage_days(export, download, lake, "UTC")
+        _, files = stage_days(export, download, lake, days_of(export, "UTC"))
     for file in files:
         (lake / f"date={file.day}").mkdir()
         file.path.rename(lake / f"date={file.day}" / "cdrs.parquet")

@@ -51,7 +51,7 @@ def stage(
 ) -> tuple[Reconciliation, list[DayFile]]:
     lines = [HEADER, *(a_line(start, number) for number, start in enumerate(starts)), ""]
     download: Any = Download(gzip.compress("\n".join(lines).encode()))
-    return stage_days(export, download, directory, timezone)
+    return stage_days(export, download, directory, days_of(export, timezone))
 
 
 def rows_of(file: DayFile) -> list[tuple[datetime, str]]:
@@ -154,11 +154,12 @@ def test_duplicates_are_found_across_days_and_in_each_footer(tmp_path):
     start, end = midnight("UTC", 2026, 11, 1), midnight("UTC", 2026, 11, 3)
     lines = [HEADER, a_line(start, 1), a_line(start + timedelta(days=1), 1), ""]
 
+    export = an_export(start, end, 2)
     result, files = stage_days(
-        an_export(start, end, 2),
+        export,
         Download(gzip.compress("\n".join(lines).encode())),  # type: ignore[arg-type]
         tmp_path,
-        "UTC",
+        days_of(export, "UTC"),
     )
 
     assert [str(check) for check in result.mismatches] == [
@@ -174,12 +175,13 @@ def test_a_damaged_file_leaves_no_complete_file(tmp_path):
     start = midnight("UTC", 2026, 11, 1)
     packed = gzip.compress("\n".join([HEADER, *(a_line(start, number) for number in range(99))]).encode())
 
+    export = an_export(start, start + timedelta(days=1), 99)
     with pytest.raises(CdrExportIntegrityError):
         stage_days(
-            an_export(start, start + timedelta(days=1), 99),
+            export,
             Download(packed[:-9]),  # type: ignore[arg-type]
             tmp_path,
-            "UTC",
+            days_of(export, "UTC"),
         )
 
     assert list(tmp_path.glob("*.part")) == []

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_flowroute.report.aggregate import LocalSlots, midnight
+from airflow_provider_flowroute.cdr.window import midnight
+from airflow_provider_flowroute.report.aggregate import LocalSlots
 from airflow_provider_flowroute.report.data import Figures, ReportData
 from airflow_provider_flowroute.report.write import read_report_data
 
@@ -121,14 +122,15 @@ def test_the_repeated_hour_counts_twice(tmp_path: Path):
 
 def test_slots_follow_zones_with_a_quarter_of_an_hour():
     zone = ZoneInfo("Asia/Kathmandu")  # UTC+05:45
-    slots = LocalSlots(midnight(date(2026, 7, 1), zone), midnight(date(2026, 7, 3), zone))
+    slots = LocalSlots(*(midnight(date(2026, 7, day), zone).astimezone(zone) for day in (1, 3)))
 
     assert slots.dates == [date(2026, 7, 1), date(2026, 7, 2)]
     assert slots.start == datetime(2026, 6, 30, 18, 15, tzinfo=UTC)
 
 
 def test_a_day_without_a_midnight_begins_at_one():
-    first = midnight(date(2017, 10, 15), ZoneInfo("America/Sao_Paulo"))
+    zone = ZoneInfo("America/Sao_Paulo")
+    first = midnight(date(2017, 10, 15), zone).astimezone(zone)
 
     assert (first.date(), first.hour) == (date(2017, 10, 15), 1)
 
